@@ -1,0 +1,209 @@
+//! What cannot be observed.
+//!
+//! Docker and Caddy hold the facts. This holds the rest: when something was
+//! first seen, what a tag was resolved to, what failed, what was good. Losing
+//! all of it restarts timers and loses history; it never breaks traffic.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Fingerprint, ImageRef, Release, ReleaseId, Resolution, ServiceName, Slot, Stack, Timestamp,
+    snapshot::{ContainerId, Failure},
+};
+
+/// The most history entries that are kept.
+pub const MAX_HISTORY: usize = 500;
+
+/// The log lines that are kept of a release that failed.
+pub const KEPT_LOG_LINES: usize = 100;
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Memory {
+    /// Which boot of the host the timestamps count from, and when this was
+    /// last saved on that count.
+    pub boot: Option<Boot>,
+    /// The last stack that was valid: in force while the file is bad.
+    pub accepted: Option<Stack>,
+    pub resolutions: BTreeMap<ImageRef, Resolution>,
+    /// Pulls that failed, by what the file calls the image.
+    pub failed_pulls: BTreeMap<ImageRef, Attempts>,
+    pub services: BTreeMap<ServiceName, ServiceMemory>,
+    /// When images were last pruned.
+    pub pruned_at: Option<Timestamp>,
+    /// Oldest first; at most [`MAX_HISTORY`].
+    pub history: Vec<Event>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Boot {
+    pub id: String,
+    pub saved_at: Timestamp,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceMemory {
+    /// Everything needed to create a replica of a release again, for the
+    /// releases that are retained; newest last.
+    pub releases: Vec<Release>,
+    /// The slot and release that the route last pointed at; for a service
+    /// without a route, that last did the work.
+    pub active: Option<Placement>,
+    /// When `active` became so; what the bake counts from.
+    pub promoted_at: Option<Timestamp>,
+    /// The rollout in hand: what it is for and when it was first seen wanting.
+    pub rollout: Option<RolloutMemory>,
+    /// Releases that finished their bake, newest last.
+    pub good: Vec<ReleaseId>,
+    /// Since when a placement has had containers but no route.
+    pub unrouted_since: BTreeMap<Placement, Timestamp>,
+    /// Since when a replica has been seen ready without a break.
+    pub ready_since: BTreeMap<ContainerId, Timestamp>,
+    /// Replicas whose restart policy was set to the declared one.
+    pub restart_policy_set: BTreeSet<ContainerId>,
+    pub hold: Option<Hold>,
+    /// Steps that failed since the last one that did not.
+    pub failed_steps: Option<Attempts>,
+}
+
+/// A release in a slot.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Placement {
+    pub slot: Slot,
+    pub release: ReleaseId,
+}
+
+impl From<Placement> for String {
+    fn from(placement: Placement) -> String {
+        format!("{}/{}", placement.slot, placement.release)
+    }
+}
+
+impl TryFrom<String> for Placement {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Placement, String> {
+        let (slot, release) = text.split_once('/').ok_or("a placement is SLOT/RELEASE")?;
+        Ok(Placement {
+            slot: slot.parse().map_err(|error| format!("{error}"))?,
+            release: ReleaseId::try_from(release.to_owned()).map_err(|error| error.to_string())?,
+        })
+    }
+}
+
+/// A rollout from when it was first wanted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RolloutMemory {
+    pub declaration: Fingerprint,
+    pub started_at: Timestamp,
+}
+
+/// Failures of one thing in a row.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempts {
+    pub count: u32,
+    pub last_at: Timestamp,
+    pub failure: Failure,
+}
+
+/// A declaration that is not tried again until the file says something else of
+/// the service, or an operator says `retry`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    pub declaration: Fingerprint,
+    /// The release that failed; None if it never got so far (a failed pull).
+    pub release: Option<ReleaseId>,
+    pub image: ImageRef,
+    pub reason: String,
+    /// Its last log lines, at most [`KEPT_LOG_LINES`].
+    pub log: Vec<String>,
+    /// Wall-clock milliseconds since 1970, for people.
+    pub at_unix_ms: i64,
+}
+
+/// Something that happened, for people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// Wall-clock milliseconds since 1970.
+    pub at_unix_ms: i64,
+    pub service: ServiceName,
+    pub kind: EventKind,
+    pub slot: Option<Slot>,
+    pub release: Option<ReleaseId>,
+    pub image: Option<ImageRef>,
+    pub text: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EventKind {
+    /// A rollout began.
+    Started,
+    /// A release became active.
+    Promoted,
+    /// A release finished its bake.
+    Good,
+    /// A release failed.
+    Held,
+    /// Traffic went back to an earlier release.
+    RolledBack,
+    /// The file changed before a rollout had ended.
+    Superseded,
+    /// An operator asked for a new try.
+    Retried,
+}
+
+impl Memory {
+    /// Returns what is remembered of a service; nothing, if it is new.
+    pub fn service(&self, name: &ServiceName) -> ServiceMemory {
+        self.services.get(name).cloned().unwrap_or_default()
+    }
+
+    /// Returns the memory with every timestamp moved onto the count of the
+    /// present boot: a reboot is as if no time had passed while the host was down.
+    pub fn rebase(mut self, boot_id: &str, now: Timestamp) -> Memory {
+        let saved = self.boot.take();
+        self.boot = Some(Boot { id: boot_id.to_owned(), saved_at: now });
+        match saved {
+            // A count that ran backwards within one boot is damage, not time.
+            Some(saved) if saved.id == boot_id && saved.saved_at <= now => self,
+            Some(saved) => {
+                let shift = now.0.saturating_sub(saved.saved_at.0);
+                self.for_each_timestamp(|at| at.0 = at.0.saturating_add(shift).min(now.0));
+                self
+            }
+            None => {
+                self.for_each_timestamp(|at| *at = now);
+                self
+            }
+        }
+    }
+
+    fn for_each_timestamp(&mut self, mut change: impl FnMut(&mut Timestamp)) {
+        self.failed_pulls.values_mut().for_each(|pull| change(&mut pull.last_at));
+        self.pruned_at.iter_mut().for_each(&mut change);
+        for service in self.services.values_mut() {
+            service.promoted_at.iter_mut().for_each(&mut change);
+            service.rollout.iter_mut().for_each(|rollout| change(&mut rollout.started_at));
+            service.unrouted_since.values_mut().for_each(&mut change);
+            service.ready_since.values_mut().for_each(&mut change);
+            service.failed_steps.iter_mut().for_each(|failed| change(&mut failed.last_at));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reboot_stops_the_clock() {
+        let mut memory = Memory { pruned_at: Some(Timestamp(900)), ..Memory::default() };
+        memory.boot = Some(Boot { id: "first".to_owned(), saved_at: Timestamp(1000) });
+        let rebased = memory.rebase("second", Timestamp(50));
+        assert_eq!(rebased.pruned_at, Some(Timestamp(-50)));
+        assert_eq!(rebased.rebase("second", Timestamp(80)).pruned_at, Some(Timestamp(-50)));
+    }
+}

@@ -1,0 +1,33 @@
+//! Floor 0: the words of the product as types.
+//!
+//! What the file declares ([`Stack`], [`Service`]), what one pass observed
+//! ([`snapshot`]) and what cannot be observed ([`Memory`]). Nothing here knows
+//! a clock, a runtime, Docker or Caddy; everything is plain data that a test
+//! can write down.
+
+pub mod image;
+pub mod manifest;
+pub mod memory;
+pub mod name;
+pub mod probe;
+pub mod release;
+pub mod route;
+pub mod secret;
+pub mod service;
+pub mod slot;
+pub mod snapshot;
+pub mod stack;
+pub mod time;
+
+pub use image::{Digest, ImageId, ImageRef, Resolution};
+pub use memory::Memory;
+pub use name::{ServiceName, StackName};
+pub use probe::{Probe, ProbeCheck};
+pub use release::{ContainerSpec, Fingerprint, Release, ReleaseId};
+pub use route::{Backend, Route, RouteState, RouteTable};
+pub use secret::Secret;
+pub use service::{DependsOn, Rollout, Service, ServiceKind, SlotChoice, Strategy};
+pub use slot::Slot;
+pub use snapshot::{Container, ContainerId, Observed, Snapshot};
+pub use stack::Stack;
+pub use time::Timestamp;

@@ -1,0 +1,45 @@
+//! What the proxy sends to a service.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{ReleaseId, ServiceName, Slot};
+
+/// The public side of a service: which requests are its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Route {
+    /// Host names, lower case, at least one.
+    pub hosts: Vec<String>,
+    /// A Caddy path pattern: `/*` is everything, `/api/*` a prefix.
+    pub path: String,
+    /// The port that the replicas listen on.
+    pub port: u16,
+}
+
+/// The one release that answers a route.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Backend {
+    pub slot: Slot,
+    pub release: ReleaseId,
+    /// The replicas' addresses. Never empty in a table that is written.
+    pub dials: BTreeSet<SocketAddr>,
+}
+
+/// A route as it stands, or is to stand, in the proxy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouteState {
+    pub route: Route,
+    pub backend: Backend,
+    /// How long a stream or WebSocket may outlive a change of the proxy's
+    /// configuration: the service's `drain_timeout`.
+    pub stream_close_delay: Duration,
+}
+
+/// Every route of a stack: the unit that is observed and written, so that all
+/// flips of one pass are one write.
+pub type RouteTable = BTreeMap<ServiceName, RouteState>;

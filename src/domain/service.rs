@@ -1,0 +1,96 @@
+//! A service as the file declares it, validated.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    ContainerSpec, Digest, Fingerprint, ImageId, ImageRef, Probe, Release, Route, ServiceName, Slot,
+};
+
+/// One service of a stack.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Service {
+    pub name: ServiceName,
+    pub image: ImageRef,
+    pub slot: SlotChoice,
+    pub kind: ServiceKind,
+    pub replicas: u32,
+    pub route: Option<Route>,
+    pub probe: Probe,
+    pub spec: ContainerSpec,
+    pub depends_on: BTreeMap<ServiceName, DependsOn>,
+    pub rollout: Rollout,
+}
+
+impl Service {
+    /// Returns the fingerprint of everything the file says of this service.
+    /// A hold ends when it changes.
+    pub fn declaration(&self) -> Fingerprint {
+        Fingerprint::of(self)
+    }
+
+    /// Returns the release of this service on the given image.
+    pub fn release(&self, digest: Digest, image_id: ImageId) -> Release {
+        Release::new(self.image.clone(), digest, image_id, self.spec.clone())
+    }
+}
+
+/// What `slot:` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SlotChoice {
+    Auto,
+    Declared(Slot),
+}
+
+/// Whether a service is meant to keep running.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ServiceKind {
+    LongRunning,
+    /// `restart: "no"`, written out: it runs once per release, and exit code 0
+    /// is success. What `service_completed_successfully` waits for.
+    OneShot,
+}
+
+/// What must be true of a dependency before a replica is created.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DependsOn {
+    ServiceStarted,
+    ServiceHealthy,
+    ServiceCompletedSuccessfully,
+}
+
+/// How one release replaces another. Names are those of Argo Rollouts, Nomad
+/// and Kamal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rollout {
+    pub strategy: Strategy,
+    /// How long a release that is not ready yet may take.
+    pub progress_deadline: Duration,
+    /// How long a replica must have been ready before it counts.
+    pub min_healthy_time: Duration,
+    /// How long a release that lost its route keeps its requests in flight.
+    pub drain_timeout: Duration,
+    /// How long after a flip a failure still flips back by itself.
+    pub bake: Duration,
+    /// How long the previous slot stays warm after the bake.
+    pub scale_down_delay: Duration,
+    /// Whether a failure in the bake flips back.
+    pub auto_revert: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Strategy {
+    /// The new release starts in the idle slot (or beside the old one, for a
+    /// swap), the route flips once, the old release stays warm for a while.
+    BlueGreen,
+    /// One replica more than declared at any time; the route flips once, when
+    /// at least half of the replicas are new.
+    Rolling,
+    /// Stop, then start: for what must not run twice.
+    Recreate,
+}

@@ -1,0 +1,88 @@
+//! What a host holds beside containers.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::{Digest, ImageId, ImageRef, Resolution};
+
+/// Images, networks, volumes and disk of a host.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Host {
+    pub images: Vec<LocalImage>,
+    /// Docker's names.
+    pub networks: BTreeSet<String>,
+    pub volumes: BTreeSet<String>,
+    /// The disk that holds the images; None where it cannot be read from here.
+    pub disk: Option<Disk>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LocalImage {
+    pub id: ImageId,
+    /// `name:tag`, as Docker lists them.
+    pub tags: BTreeSet<String>,
+    /// `name@sha256:…`, as Docker lists them; empty for an image that was built
+    /// here and never pushed.
+    pub digests: BTreeSet<String>,
+    /// The digests under which *this stack* pulled it. Read from the tag that
+    /// each of our pulls leaves on the image, so it survives the loss of the
+    /// store; empty means that it is not ours to remove (S4).
+    pub pulled_as: BTreeSet<Digest>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Disk {
+    pub total_bytes: u64,
+    pub free_bytes: u64,
+}
+
+impl Disk {
+    /// Returns the free share, in whole percent.
+    pub fn free_percent(self) -> u8 {
+        if self.total_bytes == 0 {
+            return 100;
+        }
+        u8::try_from(u128::from(self.free_bytes) * 100 / u128::from(self.total_bytes))
+            .unwrap_or(100)
+    }
+}
+
+impl Host {
+    /// Returns what `image` means on this host, if it is here and needs no
+    /// registry to tell: a written digest, a tag of an image built here, or a
+    /// tag other than `latest` that somebody pulled.
+    pub fn resolve(&self, image: &ImageRef) -> Option<Resolution> {
+        if let Some(digest) = image.digest() {
+            return self
+                .find(image, digest)
+                .map(|found| Resolution { digest: digest.clone(), image_id: found.id.clone() });
+        }
+        let tag = image.familiar_tag()?;
+        let local = self.images.iter().find(|local| local.tags.contains(&tag))?;
+        let prefix = format!("{}@", image.familiar_name());
+        let from_registry = local
+            .digests
+            .iter()
+            .find_map(|digest| digest.strip_prefix(&prefix)?.parse::<Digest>().ok());
+        match from_registry {
+            // `latest` moves: what it means is the registry's to say.
+            Some(_) if image.tag() == Some("latest") => None,
+            Some(digest) => Some(Resolution { digest, image_id: local.id.clone() }),
+            None => Some(Resolution { digest: local.id.clone(), image_id: local.id.clone() }),
+        }
+    }
+
+    /// Returns the local image of `image`'s repository with this digest.
+    fn find(&self, image: &ImageRef, digest: &Digest) -> Option<&LocalImage> {
+        let name = image.familiar_digest(digest);
+        self.images.iter().find(|local| {
+            local.digests.contains(&name) || local.pulled_as.contains(digest) || local.id == *digest
+        })
+    }
+
+    /// Returns whether the image with this id is here.
+    pub fn has_image(&self, id: &ImageId) -> bool {
+        self.images.iter().any(|local| local.id == *id)
+    }
+}

@@ -1,0 +1,69 @@
+//! What one pass observed.
+//!
+//! Every part is [`Observed`]: a part that could not be seen is `Unknown`, and
+//! `Unknown` never licenses a removal, a stop or a flip (S5).
+
+mod container;
+mod host;
+mod outcome;
+mod proxy;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+pub use container::{Container, ContainerId, ContainerState, Health, ProbeStanding};
+pub use host::{Disk, Host, LocalImage};
+pub use outcome::{Failure, FailureKind, Outcome, OutcomeOf};
+pub use proxy::{ProxyState, ProxyVersion};
+
+use super::ImageRef;
+
+/// A part of the world as one pass saw it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Observed<T> {
+    Known(T),
+    Unknown(ObserveFailure),
+}
+
+impl<T> Observed<T> {
+    /// Returns the part if it was seen.
+    pub fn known(&self) -> Option<&T> {
+        match self {
+            Observed::Known(part) => Some(part),
+            Observed::Unknown(_) => None,
+        }
+    }
+}
+
+/// Why a part is unknown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ObserveFailure {
+    /// This pass did not look, because nothing was expected to need it. The
+    /// plan asks for it with [`crate::plan::Plan::wants`].
+    NotAsked,
+    /// It looked and failed; in the words of whoever answered.
+    Failed(String),
+}
+
+/// Everything one pass observed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Every container that carries our stack's label, in any state.
+    pub containers: Observed<Vec<Container>>,
+    /// Our routes. `Known` and empty for a stack without a proxy.
+    pub proxy: Observed<ProxyState>,
+    /// Images, networks, volumes and disk; asked for only when needed.
+    pub host: Observed<Host>,
+    /// What the probes say so far; a running replica that is missing here has
+    /// not been probed yet.
+    pub probes: BTreeMap<ContainerId, ProbeStanding>,
+    /// Pulls in flight, with the share done in percent where it is known.
+    pub pulls: BTreeMap<ImageRef, Option<u8>>,
+    /// What ended since the last pass: steps and pulls.
+    pub outcomes: Vec<Outcome>,
+    /// Whom a step in flight is working on; nothing more is planned for them.
+    pub busy: Vec<OutcomeOf>,
+}

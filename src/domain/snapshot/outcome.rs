@@ -1,0 +1,69 @@
+//! What became of the steps of earlier passes.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::{ImageRef, Resolution, ServiceName};
+
+use super::ContainerId;
+
+/// Whom a step works on.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OutcomeOf {
+    Service(ServiceName),
+    Proxy,
+    /// Networks, volumes and images: what services share.
+    Host,
+}
+
+/// How one step or pull ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    Pulled {
+        image: ImageRef,
+        result: Result<Resolution, Failure>,
+    },
+    /// The replica's restart policy is now the declared one.
+    RestartPolicySet {
+        service: ServiceName,
+        container: ContainerId,
+    },
+    /// Images that nothing needs any more were looked for and removed.
+    Pruned,
+    /// Any other step that did what it should.
+    Done {
+        of: OutcomeOf,
+    },
+    Failed {
+        of: OutcomeOf,
+        failure: Failure,
+    },
+}
+
+/// Why a step failed, in the words of whoever refused it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    pub kind: FailureKind,
+    pub message: String,
+}
+
+/// What a failure means for the next try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureKind {
+    /// Trying again may help; the pace slows with each try.
+    Transient,
+    /// Asked to come back later, after this long at the earliest.
+    RateLimited { retry_after: Option<Duration> },
+    /// Trying the same again cannot help: no such image, no permission, wrong
+    /// architecture, a command that does not exist.
+    Refused,
+    /// The image is not on this host (any more).
+    NoSuchImage,
+    /// A container that is not ours has the name; the message says which.
+    NameTaken,
+}

@@ -1,0 +1,76 @@
+//! Everything one desired-state file declares.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Service, ServiceName, StackName};
+
+/// A valid desired state. Made only by [`crate::domain::manifest`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stack {
+    pub name: StackName,
+    pub proxy: Option<ProxyConfig>,
+    pub services: BTreeMap<ServiceName, Service>,
+    /// Networks to create when missing, by Docker's name.
+    pub networks: BTreeMap<String, NetworkSpec>,
+    /// Volumes to create when missing, by Docker's name.
+    pub volumes: BTreeMap<String, VolumeSpec>,
+    /// Networks and volumes that must exist already (`external: true`).
+    pub external_networks: Vec<String>,
+    pub external_volumes: Vec<String>,
+    /// How many releases of each service keep their image.
+    pub retain_releases: usize,
+    /// No pull starts while less than this share of the disk is free, in percent.
+    pub min_free_percent: u8,
+}
+
+impl Stack {
+    /// Returns Docker's name of the stack's own network, on which the proxy
+    /// reaches replicas.
+    pub fn default_network(&self) -> String {
+        format!("{}_default", self.name)
+    }
+
+    /// Returns whether any service has a route.
+    pub fn has_routes(&self) -> bool {
+        self.services.values().any(|service| service.route.is_some())
+    }
+}
+
+/// Where the proxy is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProxyConfig {
+    pub admin: AdminEndpoint,
+    /// The `listen` address of the Caddy server that gets our routes, `:443`.
+    pub listen: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AdminEndpoint {
+    /// `http://HOST:PORT`, without a path.
+    Tcp {
+        host: String,
+        port: u16,
+    },
+    Unix(PathBuf),
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkSpec {
+    pub driver: Option<String>,
+    pub driver_opts: BTreeMap<String, String>,
+    pub internal: bool,
+    pub enable_ipv6: bool,
+    pub labels: BTreeMap<String, String>,
+    /// Subnets in CIDR form.
+    pub subnets: Vec<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumeSpec {
+    pub driver: Option<String>,
+    pub driver_opts: BTreeMap<String, String>,
+    pub labels: BTreeMap<String, String>,
+}

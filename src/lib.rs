@@ -1,0 +1,5 @@
+//! Quaymaster: a reconciling controller for plain Docker hosts.
+
+pub mod domain;
+pub mod plan;
+pub mod ports;

@@ -1,0 +1,171 @@
+//! The effects a plan can ask for: each one idempotent, and re-observed.
+
+use std::{fmt, time::Duration};
+
+use serde::Serialize;
+
+use crate::domain::{
+    Digest, ImageId, ImageRef, Release, RouteTable, ServiceName, Slot,
+    memory::Placement,
+    release::RestartPolicy,
+    snapshot::{ContainerId, OutcomeOf},
+    stack::{NetworkSpec, VolumeSpec},
+};
+
+/// One idempotent effect.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Step {
+    CreateNetwork {
+        name: String,
+        spec: NetworkSpec,
+    },
+    CreateVolume {
+        name: String,
+        spec: VolumeSpec,
+    },
+    /// Starts a pull in the background; its end is an outcome of a later pass.
+    Pull {
+        service: ServiceName,
+        image: ImageRef,
+    },
+    Create(Box<NewContainer>),
+    Start {
+        service: ServiceName,
+        container: ContainerId,
+        name: String,
+    },
+    /// Gives a replica that has become ready the restart policy the file declares.
+    SetRestartPolicy {
+        service: ServiceName,
+        container: ContainerId,
+        name: String,
+        policy: RestartPolicy,
+    },
+    /// Sets the restart policy to `no`, then stops with the signal and grace
+    /// period that the container was created with.
+    Stop {
+        service: ServiceName,
+        container: ContainerId,
+        name: String,
+        grace: Option<Duration>,
+    },
+    Remove {
+        service: ServiceName,
+        container: ContainerId,
+        name: String,
+    },
+    /// Keeps the last log lines of `log_of`, and notes that the declaration is held.
+    Hold(Box<NewHold>),
+    /// Makes the proxy's routes exactly these, in one write.
+    WriteRoutes {
+        table: RouteTable,
+        flips: Vec<Flip>,
+    },
+    RemoveImage {
+        id: ImageId,
+        digest: Digest,
+    },
+}
+
+/// A replica to create. It is created with restart policy `no`, so that a
+/// start that fails is seen as such, and gets its own policy once ready.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct NewContainer {
+    pub name: String,
+    pub service: ServiceName,
+    pub slot: Slot,
+    pub replica: u32,
+    #[serde(serialize_with = "release_id_only")]
+    pub release: Release,
+}
+
+fn release_id_only<S: serde::Serializer>(release: &Release, out: S) -> Result<S::Ok, S::Error> {
+    // A plan is shown to people, and a container spec holds secret values (S9).
+    release.id.serialize(out)
+}
+
+/// A release that failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct NewHold {
+    pub service: ServiceName,
+    pub hold: crate::domain::memory::Hold,
+    pub log_of: Option<ContainerId>,
+}
+
+/// A change of which release answers a route.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Flip {
+    pub service: ServiceName,
+    pub from: Option<Placement>,
+    pub to: Option<Placement>,
+}
+
+impl Step {
+    /// Returns whom the step works on: at most one step of each is in flight.
+    pub fn of(&self) -> OutcomeOf {
+        match self {
+            Step::CreateNetwork { .. } | Step::CreateVolume { .. } | Step::RemoveImage { .. } => {
+                OutcomeOf::Host
+            }
+            Step::WriteRoutes { .. } => OutcomeOf::Proxy,
+            Step::Pull { service, .. }
+            | Step::Start { service, .. }
+            | Step::SetRestartPolicy { service, .. }
+            | Step::Stop { service, .. }
+            | Step::Remove { service, .. } => OutcomeOf::Service(service.clone()),
+            Step::Create(new) => OutcomeOf::Service(new.service.clone()),
+            Step::Hold(new) => OutcomeOf::Service(new.service.clone()),
+        }
+    }
+
+    /// Returns the container that the step takes away, if it takes one away.
+    pub fn takes_away(&self) -> Option<&ContainerId> {
+        match self {
+            Step::Stop { container, .. } | Step::Remove { container, .. } => Some(container),
+            Step::CreateNetwork { .. }
+            | Step::CreateVolume { .. }
+            | Step::Pull { .. }
+            | Step::Create(_)
+            | Step::Start { .. }
+            | Step::SetRestartPolicy { .. }
+            | Step::Hold(_)
+            | Step::WriteRoutes { .. }
+            | Step::RemoveImage { .. } => None,
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Step::CreateNetwork { name, .. } => write!(f, "create network {name}"),
+            Step::CreateVolume { name, .. } => write!(f, "create volume {name}"),
+            Step::Pull { image, .. } => write!(f, "pull {image}"),
+            Step::Create(new) => {
+                write!(f, "create {} ({} in {})", new.name, new.release.image, new.slot)
+            }
+            Step::Start { name, .. } => write!(f, "start {name}"),
+            Step::SetRestartPolicy { name, .. } => write!(f, "set restart policy of {name}"),
+            Step::Stop { name, .. } => write!(f, "stop {name}"),
+            Step::Remove { name, .. } => write!(f, "remove {name}"),
+            Step::Hold(new) => write!(f, "hold {}: {}", new.hold.image, new.hold.reason),
+            Step::WriteRoutes { flips, .. } if flips.is_empty() => write!(f, "write routes"),
+            Step::WriteRoutes { flips, .. } => {
+                let flips: Vec<String> = flips.iter().map(Flip::to_string).collect();
+                write!(f, "write routes: {}", flips.join(", "))
+            }
+            Step::RemoveImage { digest, .. } => write!(f, "remove image {}", digest.short()),
+        }
+    }
+}
+
+impl fmt::Display for Flip {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let place = |place: &Option<Placement>| match place {
+            Some(place) => format!("{} {}", place.slot, place.release),
+            None => "nothing".to_owned(),
+        };
+        write!(f, "{}: {} → {}", self.service, place(&self.from), place(&self.to))
+    }
+}

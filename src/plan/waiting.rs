@@ -1,0 +1,97 @@
+//! What a plan waits on: the barriers it stops at.
+
+use std::{fmt, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::{DependsOn, ImageRef, ServiceName, Slot, Timestamp, time::human};
+
+/// One thing that a service waits on, with the time it ends at the latest
+/// where there is one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "on", rename_all = "snake_case")]
+pub enum WaitingOn {
+    /// A pull in the background.
+    Pull { image: ImageRef, percent: Option<u8> },
+    /// Replicas that are not ready yet.
+    Readiness { ready: u32, of: u32, slot: Slot, deadline: Timestamp, last_failure: Option<String> },
+    /// A dependency's condition.
+    Dependency { service: ServiceName, condition: DependsOn },
+    /// The old release's requests in flight.
+    Drain { slot: Slot, until: Timestamp },
+    /// The new release's trial time.
+    Bake { until: Timestamp },
+    /// The standby, kept warm.
+    Standby { slot: Slot, until: Timestamp },
+    /// The pace after a failure.
+    Retry { at: Timestamp, attempt: u32, failure: String },
+    /// A part of the world that cannot be seen.
+    Unknown { part: String, why: String },
+    /// More free disk.
+    DiskSpace { free_percent: u8, min_free_percent: u8 },
+    /// A step that is being done.
+    StepInHand,
+}
+
+impl WaitingOn {
+    /// Returns when it is worth looking again without being woken.
+    pub fn revisit(&self) -> Option<Timestamp> {
+        match self {
+            WaitingOn::Readiness { deadline: at, .. }
+            | WaitingOn::Drain { until: at, .. }
+            | WaitingOn::Bake { until: at }
+            | WaitingOn::Standby { until: at, .. }
+            | WaitingOn::Retry { at, .. } => Some(*at),
+            WaitingOn::Pull { .. }
+            | WaitingOn::Dependency { .. }
+            | WaitingOn::Unknown { .. }
+            | WaitingOn::DiskSpace { .. }
+            | WaitingOn::StepInHand => None,
+        }
+    }
+
+    /// Returns whether the service has arrived all the same: only time that
+    /// changes nothing by itself is left.
+    pub fn is_settled(&self) -> bool {
+        matches!(self, WaitingOn::Standby { .. })
+    }
+
+    /// Returns the text for people, with the time left from `now`.
+    pub fn describe(&self, now: Timestamp) -> String {
+        let left = |until: &Timestamp| human(Duration::from_secs(until.since(now).as_secs() + 1));
+        match self {
+            WaitingOn::Pull { image, percent: Some(percent) } => {
+                format!("pulling {image}, {percent} %")
+            }
+            WaitingOn::Pull { image, percent: None } => format!("pulling {image}"),
+            WaitingOn::Readiness { ready, of, slot, deadline, last_failure } => {
+                let why = last_failure.as_ref().map_or(String::new(), |why| format!(" ({why})"));
+                format!("{ready} of {of} ready in {slot}, {} left{why}", left(deadline))
+            }
+            WaitingOn::Dependency { service, condition } => format!("{service} to be {condition}"),
+            WaitingOn::Drain { slot, until } => format!("{slot} draining, {} left", left(until)),
+            WaitingOn::Bake { until } => format!("baking, {} left", left(until)),
+            WaitingOn::Standby { slot, until } => {
+                format!("{slot} warm for rollback, {} left", left(until))
+            }
+            WaitingOn::Retry { at, attempt, failure } => {
+                format!("try {} in {}: {failure}", attempt + 1, left(at))
+            }
+            WaitingOn::Unknown { part, why } => format!("{part} cannot be seen: {why}"),
+            WaitingOn::DiskSpace { free_percent, min_free_percent } => format!(
+                "disk space: {free_percent} % free, {min_free_percent} % needed before a pull"
+            ),
+            WaitingOn::StepInHand => "the step in hand".to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for DependsOn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            DependsOn::ServiceStarted => "started",
+            DependsOn::ServiceHealthy => "healthy",
+            DependsOn::ServiceCompletedSuccessfully => "completed successfully",
+        })
+    }
+}

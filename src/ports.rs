@@ -1,0 +1,160 @@
+//! Floor 2's seams: what the controller needs of the world, and nothing more.
+//!
+//! Each adapter folder implements one of these and imports no other adapter.
+//! [`crate::sim`] implements all of them over one in-memory world, so every
+//! method here is a place where a crash or a fault can be injected.
+
+use std::{collections::BTreeMap, future::Future, time::Duration};
+
+use crate::domain::{
+    Container, ContainerId, Digest, ImageId, ImageRef, Memory, Probe, Resolution, RouteTable,
+    Stack,
+    release::RestartPolicy,
+    snapshot::{Failure, Host, ProbeStanding, ProxyState},
+    stack::{NetworkSpec, ProxyConfig, VolumeSpec},
+    time::Timestamp,
+};
+use crate::plan::NewContainer;
+
+/// A Docker host, seen as one stack. Dropping a returned future must be safe at
+/// any point: it is what a crash looks like.
+pub trait Engine: Send + Sync {
+    /// Lists every container that carries the stack's label, in any state, with
+    /// one API call.
+    fn containers(&self) -> impl Future<Output = Result<Vec<Container>, Failure>> + Send;
+
+    /// Lists images, networks, volumes and disk space.
+    fn host(&self) -> impl Future<Output = Result<Host, Failure>> + Send;
+
+    /// Creates the network unless one of that name exists.
+    fn create_network(
+        &self,
+        name: &str,
+        spec: &NetworkSpec,
+    ) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// Creates the volume unless one of that name exists.
+    fn create_volume(
+        &self,
+        name: &str,
+        spec: &VolumeSpec,
+    ) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// Creates a replica without starting it. One of that name that carries the
+    /// same labels counts as created; a foreign one is [`NameTaken`].
+    ///
+    /// [`NameTaken`]: crate::domain::snapshot::FailureKind::NameTaken
+    fn create(&self, new: &NewContainer) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    fn start(&self, id: &ContainerId) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    fn set_restart_policy(
+        &self,
+        id: &ContainerId,
+        policy: RestartPolicy,
+    ) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// Sets the restart policy to `no`, then stops the container; a container
+    /// that is stopped or gone already counts as done.
+    fn stop(
+        &self,
+        id: &ContainerId,
+        grace: Option<Duration>,
+    ) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// Removes a container and its anonymous volumes; named volumes never. One
+    /// that is gone already counts as done.
+    fn remove(&self, id: &ContainerId) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// Takes our mark of this digest off the image, and deletes the image if
+    /// nobody else names or uses it.
+    fn remove_image(
+        &self,
+        id: &ImageId,
+        digest: &Digest,
+    ) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// Returns the last `tail` lines of standard output and error, oldest first.
+    fn logs(
+        &self,
+        id: &ContainerId,
+        tail: usize,
+    ) -> impl Future<Output = Result<Vec<String>, Failure>> + Send;
+
+    /// Starts a pull in the background unless one of this image is in flight:
+    /// resolves the tag to a digest once, pulls that digest and marks the image
+    /// as pulled by this stack.
+    fn begin_pull(&self, image: &ImageRef);
+
+    /// Returns the pulls in flight, with the share done in percent where known.
+    fn pulls(&self) -> BTreeMap<ImageRef, Option<u8>>;
+
+    /// Takes the pulls that have ended since the last call.
+    fn take_pulled(&self) -> Vec<(ImageRef, Result<Resolution, Failure>)>;
+}
+
+/// The proxy that carries the traffic.
+pub trait Proxy: Send + Sync {
+    /// Reads our part of the proxy's configuration with one call.
+    fn observe(
+        &self,
+        config: &ProxyConfig,
+    ) -> impl Future<Output = Result<ProxyState, Failure>> + Send;
+
+    /// Makes our part exactly `table` in one atomic write, and touches nothing
+    /// else. Writing what stands already changes nothing.
+    fn write(
+        &self,
+        config: &ProxyConfig,
+        table: &RouteTable,
+    ) -> impl Future<Output = Result<(), Failure>> + Send;
+}
+
+/// A replica to probe, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProbeTarget {
+    pub probe: Probe,
+    /// The address on the stack's network; None for a replica without one.
+    pub address: Option<std::net::IpAddr>,
+}
+
+/// Probes in the background, and tells what they showed.
+pub trait Prober: Send + Sync {
+    /// Probes exactly these from now on. A new or changed target starts from
+    /// nothing, its first probe at once; one that is not named is forgotten.
+    fn watch(&self, targets: BTreeMap<ContainerId, ProbeTarget>);
+
+    /// Returns what the probes have shown so far; a target that was not probed
+    /// yet is absent.
+    fn standings(&self) -> BTreeMap<ContainerId, ProbeStanding>;
+}
+
+/// Keeps the memory across restarts.
+pub trait Ledger: Send + Sync {
+    /// Returns what was saved last; an empty memory if nothing was, or if the
+    /// store had to be set aside.
+    fn load(&self) -> Memory;
+
+    /// Saves durably before it returns. A ledger that cannot (a full disk)
+    /// warns once and goes on: no traffic depends on it.
+    fn save(&self, memory: &Memory) -> Result<(), Failure>;
+}
+
+/// Where the desired state comes from.
+pub trait Source: Send + Sync {
+    /// Reads the desired state as it stands now. The error is the full report
+    /// for people: file, line, column, reason and mend.
+    fn load(&self) -> impl Future<Output = Result<Stack, String>> + Send;
+}
+
+/// The time.
+pub trait Clock: Send + Sync {
+    /// Returns the time on the count that decisions use; never runs backwards.
+    fn now(&self) -> Timestamp;
+
+    /// Returns wall-clock milliseconds since 1970, for people only.
+    fn unix_ms(&self) -> i64;
+
+    /// Returns the name of this boot of the host.
+    fn boot_id(&self) -> String;
+}
