@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Fingerprint, ImageRef, Release, ReleaseId, Resolution, RouteTable, ServiceName, Slot, Stack, Timestamp,
+    Fingerprint, ImageRef, Release, ReleaseId, Resolution, RouteTable, ServiceName, Slot, Stack,
+    Timestamp,
     snapshot::{ContainerId, Failure},
 };
 

@@ -13,7 +13,10 @@ use super::ContainerId;
 #[serde(rename_all = "snake_case")]
 pub enum Subject {
     /// One replica, by its container's name.
-    Replica { service: ServiceName, container: String },
+    Replica {
+        service: ServiceName,
+        container: String,
+    },
     /// What is remembered of a service.
     Service(ServiceName),
     Proxy,
@@ -40,12 +43,23 @@ pub enum Outcome {
         result: Result<Resolution, Failure>,
     },
     /// The replica's restart policy is now the declared one.
-    RestartPolicySet { service: ServiceName, container: ContainerId },
+    RestartPolicySet {
+        service: ServiceName,
+        container: ContainerId,
+    },
     /// The declaration is held, with what was kept of its log.
-    Held { service: ServiceName, hold: Box<Hold> },
+    Held {
+        service: ServiceName,
+        hold: Box<Hold>,
+    },
     /// Any other step that did what it should.
-    Done { subject: Subject },
-    Failed { subject: Subject, failure: Failure },
+    Done {
+        subject: Subject,
+    },
+    Failed {
+        subject: Subject,
+        failure: Failure,
+    },
 }
 
 /// Why a step failed, in the words of whoever refused it.
