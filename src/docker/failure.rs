@@ -43,6 +43,17 @@ impl CallError {
         }
     }
 
+    /// Returns whether these are the engine's words: it was reached and refused.
+    pub fn is_answer(&self) -> bool {
+        use bollard::errors::Error;
+        matches!(
+            self,
+            CallError::Docker(
+                Error::DockerResponseServerError { .. } | Error::DockerStreamError { .. }
+            )
+        )
+    }
+
     /// Returns whether the engine said this, in any case.
     pub fn says(&self, text: &str) -> bool {
         self.words().to_lowercase().contains(&text.to_lowercase())

@@ -67,7 +67,13 @@ const NOT_THERE: &[&str] = &[
 /// mend where there is one.
 pub(super) fn of(error: &CallError, image: &ImageRef) -> Failure {
     let words = error.words();
-    let (kind, mend) = meaning(&words, error.status());
+    let (kind, mend) = if error.is_answer() {
+        meaning(&words, error.status())
+    } else {
+        // Docker itself cannot be reached; "permission denied" is then its
+        // socket's, not the registry's.
+        (FailureKind::Transient, Mend::None)
+    };
     let mend = match mend {
         Mend::None => String::new(),
         Mend::Login => format!(" (docker login {})", image.registry()),
@@ -219,6 +225,15 @@ mod tests {
         for (status, words, kind, mend) in cases {
             assert_eq!(meaning(words, Some(status)), (kind, mend), "{words}");
         }
+    }
+
+    #[test]
+    fn a_socket_that_denies_us_is_not_a_registry_that_does() {
+        let denied = std::io::Error::from(std::io::ErrorKind::PermissionDenied);
+        let error = CallError::Docker(bollard::errors::Error::from(denied));
+        let failure = of(&error, &"app:1".parse().expect("a reference"));
+        assert_eq!(failure.kind, FailureKind::Transient);
+        assert!(failure.message.contains("Docker does not answer"), "{failure}");
     }
 
     #[test]
