@@ -8,6 +8,7 @@
 //! - 3 [`controller`]: the loop
 
 pub mod controller;
+pub mod docker;
 pub mod domain;
 pub mod plan;
 pub mod ports;
