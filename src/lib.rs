@@ -3,3 +3,5 @@
 pub mod domain;
 pub mod plan;
 pub mod ports;
+
+pub mod caddy;
