@@ -12,3 +12,5 @@ pub mod docker;
 pub mod domain;
 pub mod plan;
 pub mod ports;
+
+pub mod caddy;
