@@ -31,7 +31,7 @@ mod routing;
 mod standing;
 mod step;
 mod verdict;
-mod view;
+pub mod view;
 mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,0 +1,9 @@
+//! Floor 3: the loop, and what it tells about itself.
+
+pub mod request;
+pub mod status;
+pub mod wake;
+
+pub use request::{Refusal, Request};
+pub use status::StatusReport;
+pub use wake::{Wake, Waker, Wakes};
