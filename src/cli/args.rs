@@ -135,9 +135,7 @@ pub enum Command {
     Plan(PlanArgs),
 
     /// Check the file, and nothing else
-    #[command(
-        after_help = "Example:\n  quaymaster validate --env-file .env quaymaster.yaml"
-    )]
+    #[command(after_help = "Example:\n  quaymaster validate --env-file .env quaymaster.yaml")]
     Validate(FileArg),
 
     /// Show how every service stands

@@ -12,8 +12,8 @@ use serde_json::Value;
 
 use crate::controller::status::{ServiceStatus, StatusReport};
 use crate::domain::{
-    Container, Memory, Release, Service, ServiceName, Slot, SlotChoice, Snapshot, Stack,
-    StackName, Strategy, service::ServiceKind, snapshot::OutcomeOf, time::human,
+    Container, Memory, Release, Service, ServiceName, Slot, SlotChoice, Snapshot, Stack, StackName,
+    Strategy, service::ServiceKind, time::human,
 };
 use crate::plan::{Plan, ServiceState, Step};
 
@@ -119,7 +119,19 @@ fn change(
 }
 
 fn steps_on(step: &Step, service: &ServiceName) -> bool {
-    step.of() == OutcomeOf::Service(service.clone())
+    match step {
+        Step::Pull { service: of, .. } => of == service,
+        Step::CreateNetwork { .. }
+        | Step::CreateVolume { .. }
+        | Step::Create(_)
+        | Step::Start { .. }
+        | Step::SetRestartPolicy { .. }
+        | Step::Stop { .. }
+        | Step::Remove { .. }
+        | Step::Hold(_)
+        | Step::WriteRoutes { .. }
+        | Step::RemoveImage { .. } => step.subject().service() == Some(service),
+    }
 }
 
 fn removal(name: &ServiceName, containers: &[Container]) -> ServiceChange {
@@ -185,11 +197,8 @@ fn field_changes(
 
 /// Returns the few fields by which a new service is known.
 fn first_fields(service: &Service) -> Vec<FieldChange> {
-    let new = |field: &str, to: String| FieldChange {
-        field: field.to_owned(),
-        from: None,
-        to: Some(to),
-    };
+    let new =
+        |field: &str, to: String| FieldChange { field: field.to_owned(), from: None, to: Some(to) };
     let mut fields = vec![new("image", service.image.to_string())];
     if let SlotChoice::Declared(slot) = service.slot {
         fields.push(new("slot", slot.to_string()));
@@ -224,7 +233,11 @@ fn compare(path: &str, from: &Value, to: &Value, fields: &mut Vec<FieldChange>) 
     }
     let show = |side: &Value| match side {
         Value::Null => None,
-        Value::String(_) | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)
+        Value::String(_)
+        | Value::Bool(_)
+        | Value::Number(_)
+        | Value::Array(_)
+        | Value::Object(_)
             if may_be_secret(path) =>
         {
             Some("(hidden)".to_owned())
@@ -259,14 +272,18 @@ fn way(service: &Service, status: &ServiceStatus, plan: &Plan) -> Vec<String> {
         .is_some_and(|held| Some(&held.release) == target && held.ready >= service.replicas);
     let start = format!("start {} in {slot}", replica_count(service.replicas as usize));
     let drain = human(service.rollout.drain_timeout);
-    let moves = target.is_none() || target != status.release.as_ref() || Some(slot) != status.active_slot;
+    let moves =
+        target.is_none() || target != status.release.as_ref() || Some(slot) != status.active_slot;
 
     if service.kind == ServiceKind::OneShot {
         way.push("run it once, to exit code 0".to_owned());
         return way;
     }
     if !moves {
-        way.push(format!("bring it to {} of the same release", replica_count(service.replicas as usize)));
+        way.push(format!(
+            "bring it to {} of the same release",
+            replica_count(service.replicas as usize)
+        ));
         return way;
     }
     let Some(active) = status.active_slot else {
@@ -291,7 +308,10 @@ fn way(service: &Service, status: &ServiceStatus, plan: &Plan) -> Vec<String> {
             way.push(format!("drain the old ones for at most {drain}"));
         }
         Strategy::Rolling => {
-            way.push(format!("replace {} one by one in {slot}", replica_count(service.replicas as usize)));
+            way.push(format!(
+                "replace {} one by one in {slot}",
+                replica_count(service.replicas as usize)
+            ));
         }
         Strategy::Recreate => {
             way.extend(["stop the old ones".to_owned(), start, "probe until ready".to_owned()]);
@@ -308,8 +328,9 @@ fn target_slot(service: &Service, status: &ServiceStatus) -> Slot {
     match (service.slot, service.rollout.strategy, status.active_slot) {
         (SlotChoice::Declared(slot), _, _) => slot,
         (SlotChoice::Auto, _, None) => Slot::Blue,
-        (SlotChoice::Auto, Strategy::BlueGreen, Some(active))
-            if status.image != service.image => active.other(),
+        (SlotChoice::Auto, Strategy::BlueGreen, Some(active)) if status.image != service.image => {
+            active.other()
+        }
         (SlotChoice::Auto, _, Some(active)) => active,
     }
 }

@@ -4,7 +4,8 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::error::CommandError;
+use super::{args::Output, error::CommandError};
+use crate::server::api::Accepted;
 
 /// Prints lines for people.
 ///
@@ -50,5 +51,17 @@ pub fn write(text: &str) -> Result<(), CommandError> {
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => result.map_err(CommandError::Print),
+    }
+}
+
+/// Prints that a request is followed.
+///
+/// # Errors
+///
+/// As [`lines`].
+pub fn accepted(output: Output, accepted: &Accepted) -> Result<(), CommandError> {
+    match output {
+        Output::Json => json(accepted),
+        Output::People => lines(std::slice::from_ref(&accepted.text)),
     }
 }

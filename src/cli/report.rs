@@ -25,7 +25,7 @@ pub struct ErrorReport {
 
 impl ErrorReport {
     pub fn of(error: &CommandError) -> ErrorReport {
-        let causes = iter::successors(error.source(), |cause| cause.source());
+        let causes = iter::successors(error.source(), |cause| (*cause).source());
         let mut causes: Vec<String> = causes.map(ToString::to_string).collect();
         // Libraries like to repeat a cause in its effect.
         causes.dedup();
@@ -141,7 +141,8 @@ pub fn docker_hint(message: &str) -> Option<&'static str> {
     let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
     if says(&["permission denied"]) {
         Some("use `sudo`, or join the group: `sudo usermod -aG docker $USER` and log in again")
-    } else if says(&["no such file", "connection refused", "not found", "error trying to connect"]) {
+    } else if says(&["no such file", "connection refused", "not found", "error trying to connect"])
+    {
         Some("is Docker running? `sudo systemctl start docker`; elsewhere? set DOCKER_HOST")
     } else {
         None

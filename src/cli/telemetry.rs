@@ -16,9 +16,7 @@ pub fn start(globals: &Globals, command: &Command) {
         // The journal stamps lines itself; a terminal wants the words first.
         LogFormat::Text if under_journal() => layer.without_time().boxed(),
         LogFormat::Text => layer.boxed(),
-        LogFormat::Json => {
-            fmt::layer().json().flatten_event(true).with_writer(io::stderr).boxed()
-        }
+        LogFormat::Json => fmt::layer().json().flatten_event(true).with_writer(io::stderr).boxed(),
     };
     let subscriber = registry().with(layer.with_filter(filter));
     // Only a second call in one process could fail, and the first one stands.

@@ -4,6 +4,6 @@ pub mod request;
 pub mod status;
 pub mod wake;
 
-pub use request::{Refusal, Request};
+pub use request::Request;
 pub use status::StatusReport;
 pub use wake::{Wake, Waker, Wakes};

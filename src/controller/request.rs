@@ -6,6 +6,7 @@
 use tokio::sync::oneshot;
 
 use crate::domain::{ServiceName, memory::Event};
+use crate::plan::Refusal;
 
 /// One request, with where to answer. An answer that nobody waits for any more
 /// is dropped.
@@ -21,14 +22,3 @@ pub enum Request {
 
 /// One sentence on what happens now, or why not.
 pub type Reply = oneshot::Sender<Result<String, Refusal>>;
-
-/// Why a request is not followed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    #[error("the stack has no service `{service}`")]
-    NoSuchService { service: ServiceName, known: Vec<ServiceName> },
-    #[error("{service} is not held: there is nothing to try again")]
-    NotHeld { service: ServiceName },
-    #[error("{service} cannot be rolled back: {why}")]
-    NothingToRollBackTo { service: ServiceName, why: String },
-}

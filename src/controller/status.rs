@@ -3,18 +3,18 @@
 //! Made from one pass and nothing else, so a report is never a mixture of two
 //! moments. It holds no secret value: of a container's spec it shows nothing.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeSet, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{
-    Container, Digest, ImageRef, Memory, Observed, ProbeCheck, ReleaseId, Service, ServiceName,
-    Slot, SlotChoice, Snapshot, Stack, StackName, Strategy, Timestamp,
-    memory::{Placement, ServiceMemory},
-    service::ServiceKind,
-    snapshot::{ContainerState, Health, ObserveFailure},
+    Digest, ImageRef, Memory, Observed, ReleaseId, ServiceName, Slot, SlotChoice, Snapshot, Stack,
+    StackName, Strategy, Timestamp, memory::Placement, time::Now,
 };
-use crate::plan::{Plan, ServicePlan, ServiceState, WaitingOn};
+use crate::plan::{
+    Plan, ServiceState, WaitingOn,
+    view::{Replica, View, World, count, why_unknown},
+};
 
 /// How a whole stack stood after one pass.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -159,26 +159,18 @@ pub fn report(
     seen: &Snapshot,
     memory: &Memory,
     plan: &Plan,
-    now: Timestamp,
+    now: Now,
 ) -> StatusReport {
+    let world = World { stack, seen, memory, now };
+    let services: Vec<ServiceStatus> =
+        world.views().values().map(|view| service_status(view, plan)).collect();
     let containers = seen.containers.known().map_or(&[][..], Vec::as_slice);
-    let mut of_service: BTreeMap<&ServiceName, Vec<&Container>> = BTreeMap::new();
-    for container in containers {
-        of_service.entry(&container.service).or_default().push(container);
-    }
-    let services: Vec<ServiceStatus> = stack
-        .services
-        .values()
-        .map(|service| {
-            let mine = of_service.get(&service.name).map_or(&[][..], Vec::as_slice);
-            service_status(service, mine, seen, memory, plan, now)
-        })
-        .collect();
-    let orphans = of_service
-        .into_keys()
+    let orphans: BTreeSet<&ServiceName> = containers
+        .iter()
+        .map(|container| &container.service)
         .filter(|name| !stack.services.contains_key(*name))
-        .cloned()
         .collect();
+    let version = seen.proxy.known().and_then(|proxy| proxy.version);
     StatusReport {
         stack: stack.name.clone(),
         state: overall(&services, file),
@@ -187,35 +179,21 @@ pub fn report(
         proxy: ProxyStanding {
             used: stack.proxy.is_some(),
             part: part(&seen.proxy),
-            version: seen.proxy.known().and_then(|proxy| proxy.version).map(|version| {
-                format!("{}.{}.{}", version.major, version.minor, version.patch)
-            }),
+            version: version
+                .map(|version| format!("{}.{}.{}", version.major, version.minor, version.patch)),
         },
         services,
-        orphans,
+        orphans: orphans.into_iter().cloned().collect(),
     }
 }
 
-fn service_status(
-    service: &Service,
-    containers: &[&Container],
-    seen: &Snapshot,
-    memory: &Memory,
-    plan: &Plan,
-    now: Timestamp,
-) -> ServiceStatus {
-    let remembered = memory.services.get(&service.name);
+fn service_status(view: &View, plan: &Plan) -> ServiceStatus {
+    let service = view.service;
     let planned = plan.services.get(&service.name);
-    let active = active_placement(service, containers, seen, remembered);
-    let serving: Vec<&Container> = containers
-        .iter()
-        .copied()
-        .filter(|container| active.as_ref().is_some_and(|active| is_at(container, active)))
-        .collect();
-    let target = planned.and_then(|planned| planned.target.as_ref());
-    let slot = |slot| slot_status(service, slot, containers, active.as_ref(), target, seen);
-    let (image, digest) = served_image(service, &serving, active.as_ref(), remembered);
+    let active = view.active();
+    let (image, digest) = served_image(view, active.as_ref());
     let barriers = planned.map(|planned| planned.waiting_on.clone()).unwrap_or_default();
+    let target = planned.and_then(|planned| planned.target.as_ref());
     ServiceStatus {
         name: service.name.clone(),
         state: planned.map_or(ServiceState::Unknown, |planned| planned.state),
@@ -224,9 +202,9 @@ fn service_status(
         active_slot: active.as_ref().map(|active| active.slot),
         image,
         digest,
-        release: active.map(|active| active.release),
-        last_good: remembered.and_then(|remembered| remembered.good.last().cloned()),
-        waiting_on: describe(&barriers, now),
+        release: active.as_ref().map(|active| active.release.clone()),
+        last_good: view.memory.good.last().cloned(),
+        waiting_on: describe(&barriers, view.world.at()),
         barriers,
         declared: Declared {
             image: service.image.clone(),
@@ -237,111 +215,55 @@ fn service_status(
         },
         hosts: service.route.as_ref().map(|route| route.hosts.clone()).unwrap_or_default(),
         replicas: ReplicaCount {
-            ready: count_ready(service, &serving, seen),
+            ready: active.as_ref().map_or(0, |active| view.ready_at(active)),
             declared: service.replicas,
         },
-        hold: hold_in_force(service, remembered),
-        slots: Slots { blue: slot(Slot::Blue), green: slot(Slot::Green) },
+        hold: hold_in_force(view),
+        slots: Slots {
+            blue: slot_status(view, Slot::Blue, active.as_ref(), target),
+            green: slot_status(view, Slot::Green, active.as_ref(), target),
+        },
     }
 }
 
-
-/// Returns where traffic goes; the proxy knows best, whatever we remember.
-fn active_placement(
-    service: &Service,
-    containers: &[&Container],
-    seen: &Snapshot,
-    remembered: Option<&ServiceMemory>,
-) -> Option<Placement> {
-    let routed = seen.proxy.known().and_then(|proxy| proxy.table.get(&service.name));
-    if let (Some(_), Some(state)) = (&service.route, routed) {
-        let backend = &state.backend;
-        return Some(Placement { slot: backend.slot, release: backend.release.clone() });
+fn served_image(view: &View, active: Option<&Placement>) -> (ImageRef, Option<Digest>) {
+    let Some(active) = active else { return (view.service.image.clone(), None) };
+    if let Some(replica) = view.at(active).next() {
+        return (replica.container.image.clone(), Some(replica.container.digest.clone()));
     }
-    let remembered = remembered.and_then(|remembered| remembered.active.clone());
-    // Without a memory a single placement can only be the active one.
-    remembered.or_else(|| {
-        let mut placements = containers.iter().map(|container| placement(container));
-        let first = placements.next()?;
-        placements.all(|other| other == first).then_some(first)
-    })
-}
-
-fn placement(container: &Container) -> Placement {
-    Placement { slot: container.slot, release: container.release.clone() }
-}
-
-fn is_at(container: &Container, placement: &Placement) -> bool {
-    container.slot == placement.slot && container.release == placement.release
-}
-
-fn served_image(
-    service: &Service,
-    serving: &[&Container],
-    active: Option<&Placement>,
-    remembered: Option<&ServiceMemory>,
-) -> (ImageRef, Option<Digest>) {
-    if let Some(container) = serving.first() {
-        return (container.image.clone(), Some(container.digest.clone()));
-    }
-    let kept = active.zip(remembered).and_then(|(active, remembered)| {
-        remembered.releases.iter().find(|release| release.id == active.release)
-    });
-    match kept {
+    match view.memory.releases.iter().find(|release| release.id == active.release) {
         Some(release) => (release.image.clone(), Some(release.digest.clone())),
-        None => (service.image.clone(), None),
+        None => (view.service.image.clone(), None),
     }
 }
 
 fn slot_status(
-    service: &Service,
+    view: &View,
     slot: Slot,
-    containers: &[&Container],
     active: Option<&Placement>,
     target: Option<&ReleaseId>,
-    seen: &Snapshot,
 ) -> Option<SlotStatus> {
-    let here: Vec<&Container> =
-        containers.iter().copied().filter(|container| container.slot == slot).collect();
-    let newest = here.iter().max_by_key(|container| container.created_at)?;
-    let holds = |release: &&ReleaseId| here.iter().any(|container| container.release == **release);
-    let active_here = active.filter(|active| active.slot == slot).map(|active| &active.release);
-    let release =
-        active_here.filter(holds).or(target.filter(holds)).unwrap_or(&newest.release).clone();
-    let of_release: Vec<&Container> =
-        here.iter().copied().filter(|container| container.release == release).collect();
+    let here: Vec<&Replica> =
+        view.replicas.iter().filter(|replica| replica.container.slot == slot).collect();
+    let shown = here.iter().max_by_key(|replica| {
+        let release = &replica.container.release;
+        let serves = active.is_some_and(|active| replica.is_at(active));
+        (serves, Some(release) == target, replica.container.created_at)
+    })?;
+    let placement = shown.placement();
     Some(SlotStatus {
-        image: of_release.first()?.image.clone(),
-        ready: count_ready(service, &of_release, seen),
-        replicas: u32::try_from(of_release.len()).unwrap_or(u32::MAX),
-        release,
+        image: shown.container.image.clone(),
+        ready: view.ready_at(&placement),
+        replicas: count(view.at(&placement)),
+        release: placement.release,
     })
-}
-
-fn count_ready(service: &Service, containers: &[&Container], seen: &Snapshot) -> u32 {
-    let ready = containers.iter().filter(|container| is_ready(service, container, seen)).count();
-    u32::try_from(ready).unwrap_or(u32::MAX)
-}
-
-fn is_ready(service: &Service, container: &Container, seen: &Snapshot) -> bool {
-    if service.kind == ServiceKind::OneShot {
-        return container.state == ContainerState::Exited { code: 0 };
-    }
-    let ContainerState::Running { health } = container.state else { return false };
-    match &service.probe.check {
-        ProbeCheck::Docker => health == Some(Health::Healthy),
-        ProbeCheck::Started => true,
-        ProbeCheck::Http { .. } | ProbeCheck::Tcp { .. } | ProbeCheck::Exec { .. } => {
-            seen.probes.get(&container.id).is_some_and(|standing| standing.ready)
-        }
-    }
 }
 
 /// Returns the hold if it is of what the file declares now: an older one is
 /// over, and only not cleared yet.
-fn hold_in_force(service: &Service, remembered: Option<&ServiceMemory>) -> Option<HoldStatus> {
-    let hold = remembered?.hold.as_ref()?;
-    (hold.declaration == service.declaration()).then(|| HoldStatus {
+fn hold_in_force(view: &View) -> Option<HoldStatus> {
+    let hold = view.memory.hold.as_ref()?;
+    (hold.declaration == view.service.declaration()).then(|| HoldStatus {
         image: hold.image.clone(),
         release: hold.release.clone(),
         reason: hold.reason.clone(),
@@ -355,11 +277,7 @@ fn describe(barriers: &[WaitingOn], now: Timestamp) -> Vec<String> {
 }
 
 fn part<T>(observed: &Observed<T>) -> PartStanding {
-    let why = match observed {
-        Observed::Known(_) => None,
-        Observed::Unknown(ObserveFailure::Failed(why)) => Some(why.clone()),
-        Observed::Unknown(ObserveFailure::NotAsked) => Some("not looked at yet".to_owned()),
-    };
+    let why = why_unknown(observed);
     PartStanding { known: why.is_none(), why }
 }
 

@@ -13,8 +13,8 @@ use axum::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::controller::Refusal;
 use crate::domain::{ServiceName, memory::Event, name::BadName};
+use crate::plan::Refusal;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HistoryQuery {
@@ -65,12 +65,13 @@ impl ApiError {
     fn status(&self) -> StatusCode {
         match self {
             ApiError::BadServiceName(_) => StatusCode::BAD_REQUEST,
-            ApiError::Refused(Refusal::NoSuchService { .. }) | ApiError::NoSuchPath => {
+            ApiError::Refused(Refusal::NoSuchService(_)) | ApiError::NoSuchPath => {
                 StatusCode::NOT_FOUND
             }
-            ApiError::Refused(Refusal::NotHeld { .. } | Refusal::NothingToRollBackTo { .. }) => {
+            ApiError::Refused(Refusal::NotHeld(_) | Refusal::NothingEarlier(_)) => {
                 StatusCode::CONFLICT
             }
+            ApiError::Refused(Refusal::EngineUnknown) => StatusCode::SERVICE_UNAVAILABLE,
             ApiError::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
             ApiError::StillStarting | ApiError::Ending => StatusCode::SERVICE_UNAVAILABLE,
             ApiError::TooSlow => StatusCode::GATEWAY_TIMEOUT,
@@ -79,14 +80,13 @@ impl ApiError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            ApiError::Refused(Refusal::NoSuchService { known, .. }) => {
-                let known: Vec<&str> = known.iter().map(ServiceName::as_str).collect();
-                Some(format!("it has {}", known.join(", ")))
+            ApiError::Refused(Refusal::NoSuchService(_)) => {
+                Some("`quaymaster status` lists those it has".to_owned())
             }
-            ApiError::Refused(Refusal::NotHeld { .. }) => {
+            ApiError::Refused(Refusal::NotHeld(_) | Refusal::EngineUnknown) => {
                 Some("`quaymaster status` shows what it waits on".to_owned())
             }
-            ApiError::Refused(Refusal::NothingToRollBackTo { service, .. }) => {
+            ApiError::Refused(Refusal::NothingEarlier(service)) => {
                 Some(format!("`quaymaster history {service}` shows which releases it had"))
             }
             ApiError::NoSuchPath | ApiError::WrongMethod => Some(

@@ -129,11 +129,7 @@ async fn order(
     Ok(Json(Accepted { text }))
 }
 
-async fn ask<T>(
-    api: &Api,
-    request: Request,
-    answer: oneshot::Receiver<T>,
-) -> Result<T, ApiError> {
+async fn ask<T>(api: &Api, request: Request, answer: oneshot::Receiver<T>) -> Result<T, ApiError> {
     let asking = async {
         api.requests.send(request).await.map_err(|_| ApiError::Ending)?;
         answer.await.map_err(|_| ApiError::Ending)

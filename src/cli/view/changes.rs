@@ -35,11 +35,8 @@ fn block(page: Page, service: &ServiceChange) -> Vec<String> {
         Action::Held => ("✗", Ink::Bad),
         Action::Keep => ("=", Ink::Dim),
     };
-    let mut lines = vec![format!(
-        "{} {}",
-        page.paint(ink, mark),
-        page.paint(Ink::Bold, service.name.as_str())
-    )];
+    let mut lines =
+        vec![format!("{} {}", page.paint(ink, mark), page.paint(Ink::Bold, service.name.as_str()))];
     if !service.why.is_empty() {
         let why = page.indented(4, &harmless(&service.why));
         lines.extend(why.iter().map(|line| page.paint(Ink::Dim, line)));

@@ -10,11 +10,7 @@ use super::{
 
 /// Returns a line for each service that stands otherwise than before. A
 /// countdown alone is no change.
-pub fn changes(
-    page: Page,
-    before: Option<&StatusReport>,
-    report: &StatusReport,
-) -> Vec<String> {
+pub fn changes(page: Page, before: Option<&StatusReport>, report: &StatusReport) -> Vec<String> {
     let width = report.services.iter().map(|service| service.name.as_str().len()).max();
     let width = width.unwrap_or(0);
     let mut lines = Vec::new();

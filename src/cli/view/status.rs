@@ -62,7 +62,9 @@ fn headline(page: Page, report: &StatusReport) -> Vec<String> {
     if !report.file.valid {
         trouble("✗ The file is not valid. What it said before stays in force.".to_owned());
         let problem = report.file.problem.as_deref().unwrap_or_default();
-        lines.extend(problem.lines().map(|line| format!("  {}", harmless(line)).trim_end().to_owned()));
+        lines.extend(
+            problem.lines().map(|line| format!("  {}", harmless(line)).trim_end().to_owned()),
+        );
     }
     if !report.orphans.is_empty() {
         let names: Vec<&str> = report.orphans.iter().map(|name| name.as_str()).collect();
@@ -137,12 +139,13 @@ fn short_image(image: &ImageRef) -> String {
 /// Returns what is known of a failed release, and the next command to type.
 pub fn held(page: Page, service: &ServiceStatus, hold: &HoldStatus) -> Vec<String> {
     let release = hold.release.as_ref().map_or(String::new(), |id| format!(" (release {id})"));
-    let title = format!("✗ {} holds {}{release}: {}", service.name, hold.image, hold.reason);
-    let mut lines: Vec<String> = page
-        .indented(0, &harmless(&title))
-        .iter()
-        .map(|line| page.paint(Ink::Bad, line))
-        .collect();
+    let title = if hold.log.is_empty() {
+        format!("✗ {} holds {}{release}", service.name, hold.image)
+    } else {
+        format!("✗ {} holds {}{release}, which last said", service.name, hold.image)
+    };
+    let title = page.indented(0, &harmless(&title)).into_iter();
+    let mut lines: Vec<String> = title.map(|line| page.paint(Ink::Bad, &line)).collect();
     let skipped = hold.log.len().saturating_sub(LOG_LINES);
     if skipped > 0 {
         let text = format!("  │ … {skipped} lines more: quaymaster logs {}", service.name);
@@ -153,14 +156,7 @@ pub fn held(page: Page, service: &ServiceStatus, hold: &HoldStatus) -> Vec<Strin
         let text = console::truncate_str(&harmless(line), room, "…").into_owned();
         lines.push(format!("  {} {text}", page.paint(Ink::Dim, "│")).trim_end().to_owned());
     }
-    let serves = match (service.active_slot, service.replicas.ready) {
-        (Some(slot), 1..) => format!("{} in {slot} still serves. ", service.image),
-        (Some(_) | None, _) => "Nothing of it serves. ".to_owned(),
-    };
-    let mend = format!(
-        "{serves}Mend the file, or try the same again: quaymaster retry {}",
-        service.name
-    );
+    let mend = format!("Mend the file, or try the same again: quaymaster retry {}", service.name);
     lines.extend(page.indented(2, &mend));
     lines
 }

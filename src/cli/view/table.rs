@@ -31,11 +31,7 @@ impl Cell {
 }
 
 /// Returns the table's lines. `rows` have as many cells as `headers`.
-pub fn render<const N: usize>(
-    page: Page,
-    headers: [&str; N],
-    rows: &[[Cell; N]],
-) -> Vec<String> {
+pub fn render<const N: usize>(page: Page, headers: [&str; N], rows: &[[Cell; N]]) -> Vec<String> {
     let last = N - 1;
     let widths: Vec<usize> = (0..last)
         .map(|column| {
@@ -51,7 +47,8 @@ pub fn render<const N: usize>(
     if rows.iter().all(|row| row[last].text.is_empty()) || place == Last::Beneath {
         lines.push(row_start(page, &header[..last], &widths).trim_end().to_owned());
     } else {
-        lines.push(row_start(page, &header[..last], &widths) + &page.paint(Ink::Dim, headers[last]));
+        lines
+            .push(row_start(page, &header[..last], &widths) + &page.paint(Ink::Dim, headers[last]));
     }
     for row in rows {
         let start = row_start(page, &row[..last], &widths);
@@ -62,7 +59,8 @@ pub fn render<const N: usize>(
                 let first = page.paint(cell.ink, &wrapped.next().unwrap_or_default());
                 lines.push((start + &first).trim_end().to_owned());
                 lines.extend(
-                    wrapped.map(|text| format!("{:before_last$}{}", "", page.paint(cell.ink, &text))),
+                    wrapped
+                        .map(|text| format!("{:before_last$}{}", "", page.paint(cell.ink, &text))),
                 );
             }
             Last::Beneath => {
