@@ -1,4 +1,12 @@
 //! Quaymaster: a reconciling controller for plain Docker hosts.
+//!
+//! The modules, in floor order; imports only point downward:
+//!
+//! - 0 [`domain`]: the words as types; the file, the snapshot, the memory
+//! - 1 [`plan`]: what to do next, purely
+//! - 2 [`ports`] and the adapters behind them
+//! - 3 [`controller`]: the loop; [`server`]: how it answers
+//! - 4 [`cli`]: the command line
 
 pub mod cli;
 pub mod controller;
