@@ -5,6 +5,7 @@
 //! quaymaster-demo          serve, told by the environment (see `behaviour.rs`)
 //! quaymaster-demo check    exit 0 if the server beside it is healthy: for exec probes
 //! quaymaster-demo job      exit with EXIT_CODE after EXIT_AFTER: for one-shot services
+//! quaymaster-demo get URL  print one answer: for scripts on a machine without curl
 //! quaymaster-demo load URL count answers and failures: for examples and tests
 //! ```
 //!
@@ -25,7 +26,8 @@ use std::process::ExitCode;
 
 use behaviour::Behaviour;
 
-const USAGE: &str = "usage: quaymaster-demo [serve | check [PATH] | job | load URL [OPTION]…]";
+const USAGE: &str =
+    "usage: quaymaster-demo [serve | check [PATH] | job | get URL | load URL [OPTION]…]";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
         None | Some("serve") => serve::serve(Behaviour::from_environment()),
         Some("check") => check::check(&Behaviour::from_environment(), rest.first()),
         Some("job") => serve::job(&Behaviour::from_environment()),
+        Some("get") => load::get(&rest),
         Some("load") => load::load(&rest),
         Some("--help" | "-h" | "help") => {
             println!("{USAGE}");

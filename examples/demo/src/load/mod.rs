@@ -60,6 +60,27 @@ pub fn load(arguments: &[String]) -> ExitCode {
     if tally.failed() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+/// Asks once and prints the body; exits with 0 if the answer was a `200`.
+pub fn get(arguments: &[String]) -> ExitCode {
+    let options = match Options::parse(arguments) {
+        Ok(options) => options,
+        Err(why) => {
+            eprintln!("{why}");
+            return ExitCode::from(2);
+        }
+    };
+    match Client::new(&options.target, Lifetime::OneRequest).get().answer {
+        Ok(answer) => {
+            print!("{}", String::from_utf8_lossy(&answer.body));
+            if answer.status == 200 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+        Err(why) => {
+            eprintln!("{why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
 fn repeat(mut client: Client, options: &Options, tally: &Tally, stop: &AtomicBool) {
     let began = Instant::now();
     let over = || {
