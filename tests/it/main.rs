@@ -1,1 +1,5 @@
+//! The one integration-test binary.
 
+mod e2e;
+mod examples;
+mod rig;
