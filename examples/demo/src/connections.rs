@@ -31,7 +31,7 @@ enum Activity {
     Idle,
     /// A request is in flight: a drain lets it finish.
     InFlight,
-    /// A WebSocket: a drain ends it with a close frame.
+    /// A WebSocket: it looks for a drain by itself, and says goodbye.
     Socket,
 }
 
@@ -59,6 +59,11 @@ impl Connections {
         self.lock().draining
     }
 
+    #[cfg(test)]
+    pub fn any_in_flight(&self) -> bool {
+        self.lock().open.values().any(|open| open.activity == Activity::InFlight)
+    }
+
     /// Closes what is idle, waits for what is in flight for at most `limit`,
     /// and returns how many were left.
     pub fn drain(&self, limit: Duration) -> usize {
@@ -66,7 +71,7 @@ impl Connections {
         let mut state = self.lock();
         state.draining = true;
         for open in state.open.values() {
-            if open.activity != Activity::InFlight {
+            if open.activity == Activity::Idle {
                 // Wakes the thread that reads it: it sees the end and leaves.
                 let _ = open.stream.shutdown(Shutdown::Read);
             }
@@ -91,7 +96,7 @@ impl Connections {
         let draining = state.draining;
         let Some(open) = state.open.get_mut(&id) else { return };
         open.activity = activity;
-        if draining && activity != Activity::InFlight {
+        if draining && activity == Activity::Idle {
             let _ = open.stream.shutdown(Shutdown::Read);
         }
     }

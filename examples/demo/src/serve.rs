@@ -125,8 +125,75 @@ fn converse(mut stream: TcpStream, app: &App, connections: &Connections) {
             Ok(Answered::Close) | Err(_) => return,
             Ok(Answered::WebSocket) => {
                 ticket.socket();
-                return websocket::echo(stream, incoming.into_rest());
+                return websocket::echo(stream, incoming.into_rest(), connections);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::Read,
+        net::SocketAddr,
+        thread::JoinHandle,
+        time::{Duration, Instant},
+    };
+
+    use tungstenite::{Message, client, protocol::frame::coding::CloseCode};
+
+    use super::*;
+
+    /// Serves one connection; returns the client's end of it.
+    fn one_connection() -> (TcpStream, Arc<Connections>, JoinHandle<()>) {
+        let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        peer.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let connections = Arc::new(Connections::default());
+        let served = Arc::clone(&connections);
+        let app = App::new(Behaviour::from_environment());
+        let server = thread::spawn(move || converse(listener.accept().unwrap().0, &app, &served));
+        (peer, connections, server)
+    }
+
+    #[test]
+    fn a_websocket_echoes_and_a_drain_says_goodbye() {
+        let (peer, connections, server) = one_connection();
+        let (mut socket, _) = client("ws://localhost/ws", peer).unwrap();
+        socket.send(Message::text("ahoy")).unwrap();
+        assert_eq!(socket.read().unwrap(), Message::text("ahoy"));
+        let drained = thread::spawn(move || connections.drain(Duration::from_secs(20)));
+        let Message::Close(Some(frame)) = socket.read().unwrap() else { panic!("no close frame") };
+        assert_eq!(frame.code, CloseCode::Away);
+        assert_eq!(drained.join().unwrap(), 0);
+        server.join().unwrap();
+    }
+
+    #[test]
+    fn a_drain_lets_the_request_in_flight_finish_and_then_closes() {
+        let (mut peer, connections, server) = one_connection();
+        let began = Instant::now();
+        write!(peer, "GET /slow?ms=300 HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        // The request counts as soon as its first byte was read.
+        while began.elapsed() < Duration::from_secs(10) && !connections.any_in_flight() {
+            thread::yield_now();
+        }
+        assert_eq!(connections.drain(Duration::from_secs(20)), 0);
+        let mut answer = String::new();
+        peer.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("Connection: close"));
+        server.join().unwrap();
+    }
+
+    #[test]
+    fn a_drain_closes_an_idle_connection_at_once() {
+        let (mut peer, connections, server) = one_connection();
+        write!(peer, "GET /health HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        let mut first = [0; 1024];
+        let read = peer.read(&mut first).unwrap();
+        assert!(String::from_utf8_lossy(&first[..read]).contains("keep-alive"));
+        assert_eq!(connections.drain(Duration::from_secs(20)), 0);
+        assert_eq!(peer.read(&mut first).unwrap(), 0, "the connection is still open");
+        server.join().unwrap();
     }
 }

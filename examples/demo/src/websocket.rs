@@ -1,23 +1,32 @@
 //! The WebSocket echo.
 
-use std::net::TcpStream;
+use std::{io, net::TcpStream, time::Duration};
 
 use tungstenite::{
-    Message, WebSocket,
+    Error, Message, WebSocket,
     protocol::{CloseFrame, Role, frame::coding::CloseCode},
 };
 
-/// Echoes text and binary messages until the peer leaves or a drain ends the
-/// reading side; then says goodbye with a close frame.
-pub fn echo(stream: TcpStream, read_ahead: Vec<u8>) {
+use crate::connections::Connections;
+
+/// How soon a silent WebSocket notices a drain.
+const GLANCE: Duration = Duration::from_millis(50);
+
+/// Echoes text and binary messages until the peer leaves or a drain begins;
+/// then says goodbye with a close frame.
+pub fn echo(stream: TcpStream, read_ahead: Vec<u8>, connections: &Connections) {
+    // A reading side that was shut down would take the goodbye with it.
+    if stream.set_read_timeout(Some(GLANCE)).is_err() {
+        return;
+    }
     let mut socket = WebSocket::from_partially_read(stream, read_ahead, Role::Server, None);
-    while let Ok(message) = socket.read() {
-        let echoed = match message {
-            Message::Text(_) | Message::Binary(_) => socket.send(message),
+    while !connections.draining() {
+        let echoed = match socket.read() {
+            Ok(message @ (Message::Text(_) | Message::Binary(_))) => socket.send(message),
             // tungstenite itself answers pings and closes.
-            Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_) => {
-                socket.flush()
-            }
+            Ok(_) => socket.flush(),
+            Err(Error::Io(why)) if why.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Err(_) => return,
         };
         if echoed.is_err() {
             return;
