@@ -1,4 +1,7 @@
 //! The one integration-test binary.
 
 mod cli;
+mod e2e;
+mod examples;
 mod plans;
+mod rig;
