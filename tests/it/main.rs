@@ -5,3 +5,4 @@ mod e2e;
 mod examples;
 mod plans;
 mod rig;
+mod tidy;
