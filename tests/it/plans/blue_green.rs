@@ -1,7 +1,7 @@
 //! Blue-green and the swap inside a slot.
 
 use insta::assert_snapshot;
-use quaymaster::domain::{SlotChoice, memory::EventKind};
+use quaymaster::domain::{Observed, SlotChoice, memory::EventKind};
 
 use super::scene::*;
 
@@ -366,4 +366,23 @@ fn a_promotion_is_noted_with_what_it_replaced() {
     let (memory, _) = flipped.pass();
     let kinds: Vec<EventKind> = memory.history.iter().map(|event| event.kind).collect();
     assert_eq!(kinds, [EventKind::Started, EventKind::Promoted]);
+}
+
+#[test]
+fn a_proxy_wiped_while_docker_is_unknown_gets_back_exactly_what_stood() {
+    let scene = v2_is_active_and_v1_warm();
+    let (memory, _) = scene.pass();
+    let both = scene.edit(|scene| {
+        scene.memory = memory;
+        let failure = quaymaster::domain::snapshot::ObserveFailure::Failed("no socket".to_owned());
+        scene.seen.containers = quaymaster::domain::Observed::Unknown(failure);
+        let Observed::Known(proxy) = &mut scene.seen.proxy else { return };
+        proxy.table.clear();
+    });
+    let (_, plan) = both.pass();
+    let [quaymaster::plan::Step::WriteRoutes { table, .. }] = plan.steps.as_slice() else {
+        panic!("one write")
+    };
+    assert_eq!(*table, both.memory.routes);
+    assert_eq!(table.len(), 1);
 }
