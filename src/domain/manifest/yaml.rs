@@ -10,7 +10,9 @@ use std::{
     rc::Rc,
 };
 
-use serde_saphyr::granit_parser::{self, Event, Parser, ScalarStyle, ScanError, StructureStyle};
+use serde_saphyr::granit_parser::{
+    self, ErrorKind, Event, Parser, ScalarStyle, ScanError, StructureStyle,
+};
 
 use super::report::{Flaw, shown};
 
@@ -144,8 +146,12 @@ fn bytes(span: granit_parser::Span, source: &str) -> Span {
 
 fn syntax_flaw(error: &ScanError, source: &str) -> Flaw {
     let at = error.marker().byte_offset().unwrap_or(source.len()).min(source.len());
+    let span = Span { start: at, end: at };
+    if *error.kind() == ErrorKind::RecursionLimitExceeded {
+        return too_deep(span);
+    }
     Flaw::new(
-        Span { start: at, end: at },
+        span,
         format!("this is not YAML: {}", error.kind()),
         "look at the indentation, and put quotes around values with `: `, ` #` or a leading special character",
     )
