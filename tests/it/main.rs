@@ -3,6 +3,7 @@
 mod cli;
 mod e2e;
 mod examples;
+mod manifest;
 mod plans;
 mod rig;
 mod tidy;
