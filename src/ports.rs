@@ -129,6 +129,18 @@ pub trait Prober: Send + Sync {
     fn standings(&self) -> BTreeMap<ContainerId, ProbeStanding>;
 }
 
+/// Runs a command inside a replica, for the prober.
+pub trait Exec: Send + Sync {
+    /// Returns the command's exit code; fails if it could not be run or has not
+    /// ended within `timeout`.
+    fn exec(
+        &self,
+        id: &ContainerId,
+        command: &[String],
+        timeout: Duration,
+    ) -> impl Future<Output = Result<i64, Failure>> + Send;
+}
+
 /// Keeps the memory across restarts.
 pub trait Ledger: Send + Sync {
     /// Returns what was saved last; an empty memory if nothing was, or if the
