@@ -2,6 +2,7 @@
 
 mod child;
 mod cli;
+mod docker_engine;
 mod e2e;
 mod examples;
 mod lock;
