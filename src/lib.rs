@@ -1,5 +1,18 @@
 //! Quaymaster: a reconciling controller for plain Docker hosts.
+//!
+//! The modules, in floor order; imports only point downward:
+//!
+//! - 0 [`domain`]: the words as types; the file, the snapshot, the memory
+//! - 1 [`plan`]: what to do next, purely
+//! - 2 [`ports`] and the adapters behind them, one folder each: [`docker`], [`caddy`]
+//! - 3 [`controller`]: the loop; [`server`]: how it answers
+//! - 4 [`cli`]: the command line
 
+pub mod caddy;
+pub mod cli;
+pub mod controller;
+pub mod docker;
 pub mod domain;
 pub mod plan;
 pub mod ports;
+pub mod server;

@@ -129,6 +129,18 @@ pub trait Prober: Send + Sync {
     fn standings(&self) -> BTreeMap<ContainerId, ProbeStanding>;
 }
 
+/// Runs a command inside a replica.
+pub trait Exec: Send + Sync {
+    /// Runs the command and returns its exit code; one that takes longer than
+    /// `timeout` is a failure.
+    fn exec(
+        &self,
+        id: &ContainerId,
+        command: &[String],
+        timeout: Duration,
+    ) -> impl Future<Output = Result<i64, Failure>> + Send;
+}
+
 /// Keeps the memory across restarts.
 pub trait Ledger: Send + Sync {
     /// Returns what was saved last; an empty memory if nothing was, or if the

@@ -4,12 +4,13 @@
 //! first seen, what a tag was resolved to, what failed, what was good. Losing
 //! all of it restarts timers and loses history; it never breaks traffic.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Fingerprint, ImageRef, Release, ReleaseId, Resolution, ServiceName, Slot, Stack, Timestamp,
+    Fingerprint, ImageRef, Release, ReleaseId, Resolution, RouteTable, ServiceName, Slot, Stack,
+    Timestamp,
     snapshot::{ContainerId, Failure},
 };
 
@@ -30,7 +31,10 @@ pub struct Memory {
     /// Pulls that failed, by what the file calls the image.
     pub failed_pulls: BTreeMap<ImageRef, Attempts>,
     pub services: BTreeMap<ServiceName, ServiceMemory>,
-    /// When images were last pruned.
+    /// Our routes as they last stood intact: what a wiped proxy gets back while
+    /// the engine cannot be seen.
+    pub routes: RouteTable,
+    /// When images were last looked through for ones that nothing needs.
     pub pruned_at: Option<Timestamp>,
     /// Oldest first; at most [`MAX_HISTORY`].
     pub history: Vec<Event>,
@@ -50,21 +54,44 @@ pub struct ServiceMemory {
     /// The slot and release that the route last pointed at; for a service
     /// without a route, that last did the work.
     pub active: Option<Placement>,
+    /// What was active before: the standby while it is warm.
+    pub previous: Option<Placement>,
     /// When `active` became so; what the bake counts from.
     pub promoted_at: Option<Timestamp>,
     /// The rollout in hand: what it is for and when it was first seen wanting.
     pub rollout: Option<RolloutMemory>,
     /// Releases that finished their bake, newest last.
     pub good: Vec<ReleaseId>,
-    /// Since when a placement has had containers but no route.
-    pub unrouted_since: BTreeMap<Placement, Timestamp>,
-    /// Since when a replica has been seen ready without a break.
-    pub ready_since: BTreeMap<ContainerId, Timestamp>,
-    /// Replicas whose restart policy was set to the declared one.
-    pub restart_policy_set: BTreeSet<ContainerId>,
+    /// What was seen of each replica that still exists.
+    pub replicas: BTreeMap<ContainerId, ReplicaMemory>,
     pub hold: Option<Hold>,
     /// Steps that failed since the last one that did not.
     pub failed_steps: Option<Attempts>,
+}
+
+/// What is remembered of one container.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplicaMemory {
+    /// Since when its probes pass without a break.
+    pub probed_ready_since: Option<Timestamp>,
+    pub traffic: Traffic,
+    pub restart_policy_set: bool,
+    /// How often it was seen to stop running.
+    pub deaths: u32,
+    /// Since when it is seen not running, after it was seen otherwise.
+    pub died_at: Option<Timestamp>,
+}
+
+/// Whether requests can still be in flight to a replica.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Traffic {
+    /// It was first seen before it ever ran, and no route has named it since.
+    #[default]
+    NeverRouted,
+    Routed,
+    /// No route names it, but one did or may have done until then.
+    UnroutedSince(Timestamp),
 }
 
 /// A release in a slot.
@@ -97,7 +124,9 @@ impl TryFrom<String> for Placement {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RolloutMemory {
     pub declaration: Fingerprint,
-    pub started_at: Timestamp,
+    /// When its pull began or its first replica was seen: waiting for a
+    /// dependency does not count against `progress_deadline`.
+    pub started_at: Option<Timestamp>,
 }
 
 /// Failures of one thing in a row.
@@ -186,9 +215,14 @@ impl Memory {
         self.pruned_at.iter_mut().for_each(&mut change);
         for service in self.services.values_mut() {
             service.promoted_at.iter_mut().for_each(&mut change);
-            service.rollout.iter_mut().for_each(|rollout| change(&mut rollout.started_at));
-            service.unrouted_since.values_mut().for_each(&mut change);
-            service.ready_since.values_mut().for_each(&mut change);
+            service.rollout.iter_mut().flat_map(|r| &mut r.started_at).for_each(&mut change);
+            for replica in service.replicas.values_mut() {
+                replica.probed_ready_since.iter_mut().for_each(&mut change);
+                replica.died_at.iter_mut().for_each(&mut change);
+                if let Traffic::UnroutedSince(at) = &mut replica.traffic {
+                    change(at);
+                }
+            }
             service.failed_steps.iter_mut().for_each(|failed| change(&mut failed.last_at));
         }
     }

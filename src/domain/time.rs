@@ -26,6 +26,14 @@ impl Timestamp {
     }
 }
 
+/// The moment of a pass: what decisions count with, and what people read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    pub at: Timestamp,
+    /// Wall-clock milliseconds since 1970. Never decides anything.
+    pub unix_ms: i64,
+}
+
 impl Add<Duration> for Timestamp {
     type Output = Timestamp;
 

@@ -1,21 +1,64 @@
 //! Floor 1: what to do next, as pure functions of what was observed and the time.
+//!
+//! A pass calls [`remember`], then [`plan`], then [`check`]. A plan stops at the
+//! next barrier: readiness, gates, bake and drain are [`WaitingOn`] values with
+//! a deadline, never a step that sleeps. There is no script position: each plan
+//! is derived from what was observed alone, so a crash loses nothing.
+//!
+//! | file | idea |
+//! | --- | --- |
+//! | `view` | one service as it stands: classify first |
+//! | `aim` | the release and slot it is to reach, or to fall back on |
+//! | `verdict` | whether the declared release has failed |
+//! | `routing` | which release answers the route |
+//! | `blue_green`, `rolling`, `recreate` | how one release replaces another |
+//! | `orphans`, `prune` | what nothing declares or needs any more |
+//! | `remember` | what the next pass has to know and cannot observe |
+//! | `check` | S1 to S5 once more, against the finished plan |
 
+mod aim;
+mod blue_green;
+pub mod check;
+mod draft;
+mod operator;
+mod orphans;
+mod pace;
+mod prune;
+mod recreate;
+mod remember;
+mod rolling;
+mod routing;
+mod standing;
 mod step;
+mod verdict;
+pub mod view;
 mod waiting;
 
-pub use step::{Flip, NewContainer, NewHold, Step};
-pub use waiting::WaitingOn;
-
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{ReleaseId, ServiceName, Timestamp};
+pub use check::{Violation, check};
+pub use operator::{Refusal, retry, rollback};
+pub use remember::remember;
+pub use step::{Flip, NewContainer, NewHold, Step};
+pub use waiting::WaitingOn;
+
+use crate::domain::{
+    DependsOn, Memory, ReleaseId, RouteState, RouteTable, ServiceName, Snapshot, Stack, Strategy,
+    Timestamp,
+    memory::Hold,
+    snapshot::{Observed, ProxyState, Subject},
+    time::Now,
+};
+use aim::{Course, Target, course};
+use draft::Draft;
+use view::{View, World, placement_of};
 
 /// What one pass decided.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Plan {
-    /// Ordered; steps of different subjects may be done concurrently.
+    /// Steps on different subjects; they may all be done concurrently.
     pub steps: Vec<Step>,
     pub services: BTreeMap<ServiceName, ServicePlan>,
     /// The plan needs [`crate::domain::snapshot::Host`] to go on; observe it and plan again.
@@ -35,7 +78,7 @@ pub struct ServicePlan {
     pub target: Option<ReleaseId>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ServiceState {
     /// It runs what the file declares.
@@ -48,4 +91,151 @@ pub enum ServiceState {
     Held,
     /// Too little can be seen to tell.
     Unknown,
+}
+
+/// Returns what to do next.
+pub fn plan(stack: &Stack, seen: &Snapshot, memory: &Memory, now: Now) -> Plan {
+    let world = World { stack, seen, memory, now };
+    if let Observed::Unknown(_) = seen.containers {
+        return without_engine(world);
+    }
+    let views = world.views();
+    let courses: BTreeMap<&ServiceName, Course> =
+        views.iter().map(|(name, view)| (*name, course(view))).collect();
+    let dependencies =
+        |name: &ServiceName, condition: DependsOn| match (views.get(name), courses.get(name)) {
+            (Some(view), Some(course)) => draft::dependency_is_met(view, &course.target, condition),
+            (None, _) | (_, None) => false,
+        };
+    let drafts: BTreeMap<&ServiceName, Draft> = views
+        .iter()
+        .map(|(name, view)| (*name, draft_service(view, &courses[*name], &dependencies)))
+        .collect();
+
+    let mut plan = Plan::default();
+    plan.steps.extend(write_routes(world, &drafts));
+    for (name, view) in &views {
+        let draft = &drafts[*name];
+        plan.services.insert((*name).clone(), standing::of(view, &courses[*name], draft));
+        plan.wants_host |= draft.wants_host;
+        plan.steps.extend(draft.steps.iter().cloned());
+    }
+    let orphans = orphans::plan(world);
+    plan.steps.extend(orphans.steps);
+    for (name, waiting_on) in orphans.waiting_on {
+        plan.services.insert(name, standing::of_orphan(waiting_on));
+    }
+    if is_quiet(&plan) {
+        plan.wants_host |= prune::is_due(world);
+        plan.steps.extend(prune::plan(world));
+    }
+    finish(world, plan)
+}
+
+/// Images are only pruned while nothing is on its way.
+fn is_quiet(plan: &Plan) -> bool {
+    let resting = |service: &ServicePlan| match service.state {
+        ServiceState::Settled | ServiceState::Held => true,
+        ServiceState::Progressing | ServiceState::Degraded | ServiceState::Unknown => false,
+    };
+    plan.steps.is_empty() && plan.services.values().all(resting)
+}
+
+fn finish(world: World, mut plan: Plan) -> Plan {
+    let mut taken: BTreeSet<Subject> = world.seen.busy.clone();
+    plan.steps.retain(|step| taken.insert(step.subject()));
+    plan.wants_host &= world.seen.host.known().is_none();
+    plan.revisit = plan
+        .services
+        .values()
+        .flat_map(|service| &service.waiting_on)
+        .filter_map(WaitingOn::revisit)
+        .filter(|at| *at > world.at())
+        .min();
+    plan
+}
+
+fn draft_service(view: &View, course: &Course, dependencies: &draft::Dependencies) -> Draft {
+    let mut draft = Draft::default();
+    if let Some(failing) = &course.failing {
+        draft.steps.push(hold(view, course, failing));
+    }
+    if let Target::NeedsImage = course.target {
+        draft.pull(view, view.service.image.clone());
+    }
+    match view.service.rollout.strategy {
+        Strategy::BlueGreen => blue_green::plan(view, course, dependencies, &mut draft),
+        Strategy::Rolling => rolling::plan(view, course, dependencies, &mut draft),
+        Strategy::Recreate => recreate::plan(view, course, dependencies, &mut draft),
+    }
+    draft
+}
+
+fn hold(view: &View, course: &Course, failing: &verdict::Failing) -> Step {
+    let release = course.declared.as_ref().map(|aim| aim.placement.release.clone());
+    let hold = Hold {
+        declaration: view.service.declaration(),
+        release,
+        image: view.service.image.clone(),
+        reason: failing.reason.clone(),
+        log: Vec::new(),
+        at_unix_ms: view.world.now.unix_ms,
+    };
+    let log_of = failing.log_of.clone();
+    Step::Hold(Box::new(NewHold { service: view.service.name.clone(), hold, log_of }))
+}
+
+/// All changes of the proxy in one write, flips first of all.
+fn write_routes(world: World, drafts: &BTreeMap<&ServiceName, Draft>) -> Option<Step> {
+    world.stack.proxy.as_ref()?;
+    let proxy = world.proxy()?;
+    let mut table = RouteTable::new();
+    for (name, draft) in drafts {
+        let service = &world.stack.services[*name];
+        let Some(route) = &service.route else { continue };
+        let observed = proxy.table.get(*name).map(|state| &state.backend);
+        let Some(backend) = draft.backend.as_ref().or(observed) else { continue };
+        let state = RouteState {
+            route: route.clone(),
+            backend: backend.clone(),
+            stream_close_delay: service.rollout.drain_timeout,
+        };
+        table.insert((*name).clone(), state);
+    }
+    let stands = proxy.intact && proxy.table == table;
+    (!stands).then(|| write(proxy, table))
+}
+
+fn write(proxy: &ProxyState, table: RouteTable) -> Step {
+    let names: BTreeSet<&ServiceName> = proxy.table.keys().chain(table.keys()).collect();
+    let flips = names
+        .into_iter()
+        .map(|name| Flip {
+            service: name.clone(),
+            from: proxy.table.get(name).map(|state| placement_of(&state.backend)),
+            to: table.get(name).map(|state| placement_of(&state.backend)),
+        })
+        .filter(|flip| flip.from != flip.to)
+        .collect();
+    Step::WriteRoutes { table, flips }
+}
+
+/// While the engine cannot be seen nothing moves. A proxy that lost its routes
+/// gets back exactly what stood there.
+fn without_engine(world: World) -> Plan {
+    let mut plan = Plan::default();
+    for (name, service) in &world.stack.services {
+        plan.services.insert(name.clone(), standing::unseen(world, service));
+    }
+    if let Some(proxy) = world.proxy()
+        && world.stack.proxy.is_some()
+        && proxy.table.is_empty()
+    {
+        let mut table = world.memory.routes.clone();
+        table.retain(|name, _| world.stack.services.get(name).is_some_and(|s| s.route.is_some()));
+        if !table.is_empty() {
+            plan.steps.push(write(proxy, table));
+        }
+    }
+    finish(world, plan)
 }

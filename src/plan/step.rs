@@ -8,7 +8,7 @@ use crate::domain::{
     Digest, ImageId, ImageRef, Release, RouteTable, ServiceName, Slot,
     memory::Placement,
     release::RestartPolicy,
-    snapshot::{ContainerId, OutcomeOf},
+    snapshot::{ContainerId, Subject},
     stack::{NetworkSpec, VolumeSpec},
 };
 
@@ -102,20 +102,25 @@ pub struct Flip {
 }
 
 impl Step {
-    /// Returns whom the step works on: at most one step of each is in flight.
-    pub fn of(&self) -> OutcomeOf {
+    /// Returns what the step works on.
+    pub fn subject(&self) -> Subject {
         match self {
-            Step::CreateNetwork { .. } | Step::CreateVolume { .. } | Step::RemoveImage { .. } => {
-                OutcomeOf::Host
+            Step::CreateNetwork { name, .. } | Step::CreateVolume { name, .. } => {
+                Subject::Host(name.clone())
             }
-            Step::WriteRoutes { .. } => OutcomeOf::Proxy,
-            Step::Pull { service, .. }
-            | Step::Start { service, .. }
-            | Step::SetRestartPolicy { service, .. }
-            | Step::Stop { service, .. }
-            | Step::Remove { service, .. } => OutcomeOf::Service(service.clone()),
-            Step::Create(new) => OutcomeOf::Service(new.service.clone()),
-            Step::Hold(new) => OutcomeOf::Service(new.service.clone()),
+            Step::RemoveImage { digest, .. } => Subject::Host(digest.to_string()),
+            Step::WriteRoutes { .. } => Subject::Proxy,
+            Step::Pull { image, .. } => Subject::Host(image.to_string()),
+            Step::Hold(new) => Subject::Service(new.service.clone()),
+            Step::Create(new) => {
+                Subject::Replica { service: new.service.clone(), container: new.name.clone() }
+            }
+            Step::Start { service, name, .. }
+            | Step::SetRestartPolicy { service, name, .. }
+            | Step::Stop { service, name, .. }
+            | Step::Remove { service, name, .. } => {
+                Subject::Replica { service: service.clone(), container: name.clone() }
+            }
         }
     }
 

@@ -14,7 +14,15 @@ pub enum WaitingOn {
     /// A pull in the background.
     Pull { image: ImageRef, percent: Option<u8> },
     /// Replicas that are not ready yet.
-    Readiness { ready: u32, of: u32, slot: Slot, deadline: Timestamp, last_failure: Option<String> },
+    Readiness {
+        ready: u32,
+        of: u32,
+        slot: Slot,
+        deadline: Option<Timestamp>,
+        last_failure: Option<String>,
+    },
+    /// Replicas whose probes pass, but not for `min_healthy_time` yet.
+    MinHealthyTime { until: Timestamp },
     /// A dependency's condition.
     Dependency { service: ServiceName, condition: DependsOn },
     /// The old release's requests in flight.
@@ -37,7 +45,8 @@ impl WaitingOn {
     /// Returns when it is worth looking again without being woken.
     pub fn revisit(&self) -> Option<Timestamp> {
         match self {
-            WaitingOn::Readiness { deadline: at, .. }
+            WaitingOn::Readiness { deadline, .. } => *deadline,
+            WaitingOn::MinHealthyTime { until: at }
             | WaitingOn::Drain { until: at, .. }
             | WaitingOn::Bake { until: at }
             | WaitingOn::Standby { until: at, .. }
@@ -66,7 +75,11 @@ impl WaitingOn {
             WaitingOn::Pull { image, percent: None } => format!("pulling {image}"),
             WaitingOn::Readiness { ready, of, slot, deadline, last_failure } => {
                 let why = last_failure.as_ref().map_or(String::new(), |why| format!(" ({why})"));
-                format!("{ready} of {of} ready in {slot}, {} left{why}", left(deadline))
+                let left = deadline.map_or(String::new(), |at| format!(", {} left", left(&at)));
+                format!("{ready} of {of} ready in {slot}{left}{why}")
+            }
+            WaitingOn::MinHealthyTime { until } => {
+                format!("ready for a while more: {} left", left(until))
             }
             WaitingOn::Dependency { service, condition } => format!("{service} to be {condition}"),
             WaitingOn::Drain { slot, until } => format!("{slot} draining, {} left", left(until)),

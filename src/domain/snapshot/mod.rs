@@ -8,13 +8,13 @@ mod host;
 mod outcome;
 mod proxy;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 pub use container::{Container, ContainerId, ContainerState, Health, ProbeStanding};
 pub use host::{Disk, Host, LocalImage};
-pub use outcome::{Failure, FailureKind, Outcome, OutcomeOf};
+pub use outcome::{Failure, FailureKind, Outcome, Subject};
 pub use proxy::{ProxyState, ProxyVersion};
 
 use super::ImageRef;
@@ -64,6 +64,7 @@ pub struct Snapshot {
     pub pulls: BTreeMap<ImageRef, Option<u8>>,
     /// What ended since the last pass: steps and pulls.
     pub outcomes: Vec<Outcome>,
-    /// Whom a step in flight is working on; nothing more is planned for them.
-    pub busy: Vec<OutcomeOf>,
+    /// What steps in flight are working on: nothing more is planned for it, and
+    /// a replica among it is not counted on.
+    pub busy: BTreeSet<Subject>,
 }

@@ -4,18 +4,34 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{ImageRef, Resolution, ServiceName};
+use crate::domain::{ImageRef, Resolution, ServiceName, memory::Hold};
 
 use super::ContainerId;
 
-/// Whom a step works on.
+/// What a step works on. No two steps on the same subject are in flight at once.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum OutcomeOf {
+pub enum Subject {
+    /// One replica, by its container's name.
+    Replica {
+        service: ServiceName,
+        container: String,
+    },
+    /// What is remembered of a service.
     Service(ServiceName),
     Proxy,
-    /// Networks, volumes and images: what services share.
-    Host,
+    /// A network, a volume or an image, by name.
+    Host(String),
+}
+
+impl Subject {
+    /// Returns the service whose pace a failure of the step slows.
+    pub fn service(&self) -> Option<&ServiceName> {
+        match self {
+            Subject::Replica { service, .. } | Subject::Service(service) => Some(service),
+            Subject::Proxy | Subject::Host(_) => None,
+        }
+    }
 }
 
 /// How one step or pull ended.
@@ -31,14 +47,17 @@ pub enum Outcome {
         service: ServiceName,
         container: ContainerId,
     },
-    /// Images that nothing needs any more were looked for and removed.
-    Pruned,
+    /// The declaration is held, with what was kept of its log.
+    Held {
+        service: ServiceName,
+        hold: Box<Hold>,
+    },
     /// Any other step that did what it should.
     Done {
-        of: OutcomeOf,
+        subject: Subject,
     },
     Failed {
-        of: OutcomeOf,
+        subject: Subject,
         failure: Failure,
     },
 }

@@ -1,0 +1,78 @@
+//! Looking at everything, at once.
+
+use std::collections::BTreeMap;
+
+use super::Controller;
+use crate::{
+    domain::{
+        Container, ContainerId, Observed, Snapshot, Stack,
+        snapshot::{Failure, Host, ObserveFailure, Outcome, ProxyState},
+    },
+    ports::{Clock, Engine, Ledger, ProbeTarget, Prober, Proxy, Source},
+};
+
+impl<E, X, P, L, S, C> Controller<E, X, P, L, S, C>
+where
+    E: Engine + 'static,
+    X: Proxy + 'static,
+    P: Prober + 'static,
+    L: Ledger + 'static,
+    S: Source + 'static,
+    C: Clock + 'static,
+{
+    /// Observes what every pass needs: one list call, one read of the proxy.
+    pub(super) async fn observe(&self, outcomes: Vec<Outcome>) -> Snapshot {
+        let ports = &self.ports;
+        let busy = self.busy.clone();
+        let proxy = async {
+            match &self.stack.proxy {
+                Some(config) => ports.proxy.observe(config).await,
+                None => Ok(ProxyState { intact: true, ..ProxyState::default() }),
+            }
+        };
+        let (containers, proxy) = futures::join!(ports.engine.containers(), proxy);
+        let containers = observed(containers);
+        if let Observed::Known(containers) = &containers {
+            ports.prober.watch(probe_targets(&self.stack, containers));
+        }
+        Snapshot {
+            containers,
+            proxy: observed(proxy),
+            host: Observed::Unknown(ObserveFailure::NotAsked),
+            probes: ports.prober.standings(),
+            pulls: ports.engine.pulls(),
+            outcomes,
+            busy,
+        }
+    }
+}
+
+/// Observes what only some passes need.
+pub(super) async fn host(engine: &impl Engine) -> Observed<Host> {
+    observed(engine.host().await)
+}
+
+fn observed<T>(result: Result<T, Failure>) -> Observed<T> {
+    match result {
+        Ok(part) => Observed::Known(part),
+        Err(failure) => Observed::Unknown(ObserveFailure::Failed(failure.message)),
+    }
+}
+
+/// Every running replica of a declared service, where the proxy reaches it.
+fn probe_targets(stack: &Stack, containers: &[Container]) -> BTreeMap<ContainerId, ProbeTarget> {
+    let running = containers.iter().filter(|container| container.is_running());
+    running
+        .filter_map(|container| {
+            let service = stack.services.get(&container.service)?;
+            let networks = service.spec.networks.iter();
+            let address = networks
+                .filter_map(|attachment| container.addresses.get(&attachment.network))
+                .chain(container.addresses.values())
+                .next()
+                .copied();
+            let target = ProbeTarget { probe: service.probe.clone(), address };
+            Some((container.id.clone(), target))
+        })
+        .collect()
+}

@@ -1,0 +1,125 @@
+//! The loop in production: passes, driven by wakes.
+
+use std::{future::Future, time::Duration};
+
+use tokio::{
+    sync::{mpsc, watch},
+    time::{Instant, sleep_until, timeout},
+};
+use tracing::{debug, info, warn};
+
+use super::{Controller, Pass, Request, StatusReport, Wake, Waker, Wakes};
+use crate::{
+    domain::Timestamp,
+    ports::{Clock, Engine, Ledger, Prober, Proxy, Source},
+};
+
+/// The longest time without a pass.
+pub const TICK: Duration = Duration::from_secs(10);
+
+/// How long a step in hand may take to end when the controller is told to.
+const LAST_STEPS: Duration = Duration::from_secs(20);
+
+/// When the loop ends by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    Forever,
+    /// Every service stands as declared or is held.
+    Converged,
+}
+
+/// Why the loop ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    Converged,
+    /// It was told to; everything is left running.
+    Stopped,
+}
+
+/// What the loop listens to, and whom it tells.
+pub struct Lines {
+    pub wakes: Wakes,
+    /// Wakes the loop itself, after a request.
+    pub waker: Waker,
+    pub requests: mpsc::Receiver<Request>,
+    pub status: watch::Sender<Option<StatusReport>>,
+}
+
+impl<E, X, P, L, S, C> Controller<E, X, P, L, S, C>
+where
+    E: Engine + 'static,
+    X: Proxy + 'static,
+    P: Prober + 'static,
+    L: Ledger + 'static,
+    S: Source + 'static,
+    C: Clock + 'static,
+{
+    /// Runs until `stop` resolves, or as `until` says. `alive` is called after
+    /// each pass: what a watchdog wants to hear.
+    pub async fn run(
+        mut self,
+        mut lines: Lines,
+        until: Until,
+        stop: impl Future<Output = ()>,
+        alive: impl Fn(),
+    ) -> Ended {
+        tokio::pin!(stop);
+        let mut woken_by = Wake::Start;
+        loop {
+            let pass = tokio::select! {
+                pass = self.pass() => pass,
+                // A pass that hangs on a dead daemon must not hold up the end.
+                () = &mut stop => return self.finish().await,
+            };
+            debug!(%woken_by, steps = pass.steps, "pass");
+            lines.status.send_replace(self.status());
+            alive();
+            if until == Until::Converged && pass.converged {
+                return Ended::Converged;
+            }
+            if pass.steps > 0 && self.in_flight.is_empty() {
+                woken_by = Wake::Step;
+                continue;
+            }
+            let next = sleep_until(self.deadline(&pass));
+            woken_by = tokio::select! {
+                () = &mut stop => return self.finish().await,
+                true = self.step_done(), if !self.in_flight.is_empty() => Wake::Step,
+                Some(request) = lines.requests.recv() => {
+                    self.answer(request);
+                    Wake::Request
+                }
+                woken_by = lines.wakes.next() => woken_by,
+                () = next => Wake::Due,
+            };
+        }
+    }
+
+    /// The earliest of what the plan waits for and the tick.
+    fn deadline(&self, pass: &Pass) -> Instant {
+        let now: Timestamp = self.ports.clock.now();
+        let wait = pass.revisit.map_or(TICK, |at| at.since(now).min(TICK));
+        Instant::now() + wait
+    }
+
+    fn answer(&mut self, request: Request) {
+        // Whoever asked may have gone: then nobody needs the answer.
+        match request {
+            Request::Retry(service, reply) => drop(reply.send(self.retry(&service))),
+            Request::Rollback(service, reply) => drop(reply.send(self.rollback(&service))),
+            Request::History(reply) => drop(reply.send(self.history().to_vec())),
+        }
+    }
+
+    /// Lets the steps in hand end, and starts no more.
+    async fn finish(mut self) -> Ended {
+        if !self.in_flight.is_empty() {
+            info!(steps = self.in_flight.len(), "finishing the steps in hand");
+        }
+        let rest = async { while self.step_done().await {} };
+        if timeout(LAST_STEPS, rest).await.is_err() {
+            warn!("some steps did not end in time; the next start goes on from what it finds");
+        }
+        Ended::Stopped
+    }
+}

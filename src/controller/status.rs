@@ -1,0 +1,299 @@
+//! How the stack stands: what `status` shows, and what the API answers.
+//!
+//! Made from one pass and nothing else, so a report is never a mixture of two
+//! moments. It holds no secret value: of a container's spec it shows nothing.
+
+use std::{collections::BTreeSet, path::PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::{
+    Digest, ImageRef, Memory, Observed, ReleaseId, ServiceName, Slot, SlotChoice, Snapshot, Stack,
+    StackName, Strategy, Timestamp, memory::Placement, time::Now,
+};
+use crate::plan::{
+    Plan, ServiceState, WaitingOn,
+    view::{Replica, View, World, count, why_unknown},
+};
+
+/// How a whole stack stood after one pass.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusReport {
+    pub stack: StackName,
+    /// The worst of the services; at least `degraded` while the file is bad.
+    pub state: ServiceState,
+    pub file: FileStanding,
+    pub docker: PartStanding,
+    pub proxy: ProxyStanding,
+    /// In the order of their names.
+    pub services: Vec<ServiceStatus>,
+    /// Services that the file no longer declares and that still have containers.
+    pub orphans: Vec<ServiceName>,
+}
+
+/// Whether the file as it stands now is the one in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileStanding {
+    pub path: PathBuf,
+    pub valid: bool,
+    /// The full report for people, if it is not valid.
+    pub problem: Option<String>,
+}
+
+/// Whether a part of the world could be seen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartStanding {
+    pub known: bool,
+    /// Why it is not, in the words of whoever answered.
+    pub why: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProxyStanding {
+    /// False for a stack without a proxy.
+    pub used: bool,
+    #[serde(flatten)]
+    pub part: PartStanding,
+    /// `2.11.7`; None where the proxy does not tell.
+    pub version: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceStatus {
+    pub name: ServiceName,
+    pub state: ServiceState,
+    /// One sentence for people.
+    pub reason: String,
+    pub strategy: Strategy,
+    /// The slot that serves: the one the proxy routes to, else the remembered one.
+    pub active_slot: Option<Slot>,
+    /// The image that serves; before anything does, the one the file declares.
+    pub image: ImageRef,
+    pub digest: Option<Digest>,
+    pub release: Option<ReleaseId>,
+    /// The release that last finished its bake.
+    pub last_good: Option<ReleaseId>,
+    /// For people, with the time left when the report was asked for.
+    pub waiting_on: Vec<String>,
+    /// The same as values, for [`StatusReport::as_of`]; not on the wire.
+    #[serde(skip)]
+    pub barriers: Vec<WaitingOn>,
+    pub declared: Declared,
+    /// The hosts of its route.
+    pub hosts: Vec<String>,
+    pub replicas: ReplicaCount,
+    pub hold: Option<HoldStatus>,
+    pub slots: Slots,
+}
+
+/// What the file in force says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Declared {
+    pub image: ImageRef,
+    /// None for `slot: auto`.
+    pub slot: Option<Slot>,
+}
+
+/// Replicas of the release that serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplicaCount {
+    pub ready: u32,
+    pub declared: u32,
+}
+
+/// A release that failed and is not tried again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HoldStatus {
+    pub image: ImageRef,
+    pub release: Option<ReleaseId>,
+    pub reason: String,
+    /// Its last log lines, oldest first.
+    pub log: Vec<String>,
+    /// Wall-clock milliseconds since 1970.
+    pub at_unix_ms: i64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Slots {
+    pub blue: Option<SlotStatus>,
+    pub green: Option<SlotStatus>,
+}
+
+impl Slots {
+    pub fn get(&self, slot: Slot) -> Option<&SlotStatus> {
+        match slot {
+            Slot::Blue => self.blue.as_ref(),
+            Slot::Green => self.green.as_ref(),
+        }
+    }
+}
+
+/// What a slot holds. During a swap it holds two releases; the one that serves
+/// is shown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlotStatus {
+    pub image: ImageRef,
+    pub release: ReleaseId,
+    pub ready: u32,
+    pub replicas: u32,
+}
+
+impl StatusReport {
+    /// Returns the report with every countdown counted to `now`.
+    pub fn as_of(mut self, now: Timestamp) -> StatusReport {
+        for service in &mut self.services {
+            service.waiting_on = describe(&service.barriers, now);
+        }
+        self
+    }
+
+    pub fn service(&self, name: &ServiceName) -> Option<&ServiceStatus> {
+        self.services.iter().find(|service| service.name == *name)
+    }
+}
+
+/// Returns how the stack stands after a pass that saw `seen` and decided `plan`.
+pub fn report(
+    stack: &Stack,
+    file: &FileStanding,
+    seen: &Snapshot,
+    memory: &Memory,
+    plan: &Plan,
+    now: Now,
+) -> StatusReport {
+    let world = World { stack, seen, memory, now };
+    let services: Vec<ServiceStatus> =
+        world.views().values().map(|view| service_status(view, plan)).collect();
+    let containers = seen.containers.known().map_or(&[][..], Vec::as_slice);
+    let orphans: BTreeSet<&ServiceName> = containers
+        .iter()
+        .map(|container| &container.service)
+        .filter(|name| !stack.services.contains_key(*name))
+        .collect();
+    let version = seen.proxy.known().and_then(|proxy| proxy.version);
+    StatusReport {
+        stack: stack.name.clone(),
+        state: overall(&services, file),
+        file: file.clone(),
+        docker: part(&seen.containers),
+        proxy: ProxyStanding {
+            used: stack.proxy.is_some(),
+            part: part(&seen.proxy),
+            version: version
+                .map(|version| format!("{}.{}.{}", version.major, version.minor, version.patch)),
+        },
+        services,
+        orphans: orphans.into_iter().cloned().collect(),
+    }
+}
+
+fn service_status(view: &View, plan: &Plan) -> ServiceStatus {
+    let service = view.service;
+    let planned = plan.services.get(&service.name);
+    let active = view.active();
+    let (image, digest) = served_image(view, active.as_ref());
+    let barriers = planned.map(|planned| planned.waiting_on.clone()).unwrap_or_default();
+    let target = planned.and_then(|planned| planned.target.as_ref());
+    ServiceStatus {
+        name: service.name.clone(),
+        state: planned.map_or(ServiceState::Unknown, |planned| planned.state),
+        reason: planned.map(|planned| planned.reason.clone()).unwrap_or_default(),
+        strategy: service.rollout.strategy,
+        active_slot: active.as_ref().map(|active| active.slot),
+        image,
+        digest,
+        release: active.as_ref().map(|active| active.release.clone()),
+        last_good: view.memory.good.last().cloned(),
+        waiting_on: describe(&barriers, view.world.at()),
+        barriers,
+        declared: Declared {
+            image: service.image.clone(),
+            slot: match service.slot {
+                SlotChoice::Auto => None,
+                SlotChoice::Declared(slot) => Some(slot),
+            },
+        },
+        hosts: service.route.as_ref().map(|route| route.hosts.clone()).unwrap_or_default(),
+        replicas: ReplicaCount {
+            ready: active.as_ref().map_or(0, |active| view.ready_at(active)),
+            declared: service.replicas,
+        },
+        hold: hold_in_force(view),
+        slots: Slots {
+            blue: slot_status(view, Slot::Blue, active.as_ref(), target),
+            green: slot_status(view, Slot::Green, active.as_ref(), target),
+        },
+    }
+}
+
+fn served_image(view: &View, active: Option<&Placement>) -> (ImageRef, Option<Digest>) {
+    let Some(active) = active else { return (view.service.image.clone(), None) };
+    if let Some(replica) = view.at(active).next() {
+        return (replica.container.image.clone(), Some(replica.container.digest.clone()));
+    }
+    match view.memory.releases.iter().find(|release| release.id == active.release) {
+        Some(release) => (release.image.clone(), Some(release.digest.clone())),
+        None => (view.service.image.clone(), None),
+    }
+}
+
+fn slot_status(
+    view: &View,
+    slot: Slot,
+    active: Option<&Placement>,
+    target: Option<&ReleaseId>,
+) -> Option<SlotStatus> {
+    let here: Vec<&Replica> =
+        view.replicas.iter().filter(|replica| replica.container.slot == slot).collect();
+    let shown = here.iter().max_by_key(|replica| {
+        let release = &replica.container.release;
+        let serves = active.is_some_and(|active| replica.is_at(active));
+        (serves, Some(release) == target, replica.container.created_at)
+    })?;
+    let placement = shown.placement();
+    Some(SlotStatus {
+        image: shown.container.image.clone(),
+        ready: view.ready_at(&placement),
+        replicas: count(view.at(&placement)),
+        release: placement.release,
+    })
+}
+
+/// Returns the hold if it is of what the file declares now: an older one is
+/// over, and only not cleared yet.
+fn hold_in_force(view: &View) -> Option<HoldStatus> {
+    let hold = view.memory.hold.as_ref()?;
+    (hold.declaration == view.service.declaration()).then(|| HoldStatus {
+        image: hold.image.clone(),
+        release: hold.release.clone(),
+        reason: hold.reason.clone(),
+        log: hold.log.clone(),
+        at_unix_ms: hold.at_unix_ms,
+    })
+}
+
+fn describe(barriers: &[WaitingOn], now: Timestamp) -> Vec<String> {
+    barriers.iter().map(|barrier| barrier.describe(now)).collect()
+}
+
+fn part<T>(observed: &Observed<T>) -> PartStanding {
+    let why = why_unknown(observed);
+    PartStanding { known: why.is_none(), why }
+}
+
+fn overall(services: &[ServiceStatus], file: &FileStanding) -> ServiceState {
+    let of_file = if file.valid { ServiceState::Settled } else { ServiceState::Degraded };
+    let states = services.iter().map(|service| service.state).chain([of_file]);
+    states.max_by_key(|state| severity(*state)).expect("the file's own state is always there")
+}
+
+/// How much a state asks for a human: more is worse.
+fn severity(state: ServiceState) -> u8 {
+    match state {
+        ServiceState::Settled => 0,
+        ServiceState::Progressing => 1,
+        ServiceState::Unknown => 2,
+        ServiceState::Degraded => 3,
+        ServiceState::Held => 4,
+    }
+}

@@ -1,0 +1,194 @@
+//! Where a service is to go: the release the file declares, or, while that one
+//! is held, the one to fall back on.
+
+use crate::domain::{
+    ImageRef, Release, ReleaseId, Resolution, Slot, SlotChoice, Strategy,
+    memory::{Hold, Placement},
+};
+
+use super::{
+    verdict::{self, Failing},
+    view::View,
+};
+
+/// Where a service is to go, and what stands against it.
+pub struct Course {
+    pub target: Target,
+    /// The declared release; None while its image is not resolved.
+    pub declared: Option<Aim>,
+    /// The declaration was found to fail before this pass, and is held.
+    pub hold: Option<Hold>,
+    /// The declaration is found to fail in this pass: it is to be held.
+    pub failing: Option<Failing>,
+}
+
+pub enum Target {
+    Aim(Box<Aim>),
+    /// The declared image has to be pulled before there is a release.
+    NeedsImage,
+    /// The declaration failed and there is nothing to fall back on.
+    Nothing,
+}
+
+/// A placement to reach.
+#[derive(Clone, Debug)]
+pub struct Aim {
+    pub placement: Placement,
+    /// What to create replicas from; None for an earlier release that is only
+    /// known by its containers.
+    pub release: Option<Release>,
+    pub origin: Origin,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    Declared,
+    Fallback,
+}
+
+impl Course {
+    pub fn aim(&self) -> Option<&Aim> {
+        match &self.target {
+            Target::Aim(aim) => Some(aim),
+            Target::NeedsImage | Target::Nothing => None,
+        }
+    }
+
+    /// Returns the release that failed.
+    pub fn failed_release(&self) -> Option<&ReleaseId> {
+        let held = self.hold.as_ref().and_then(|hold| hold.release.as_ref());
+        let failing = || self.declared.as_ref().map(|aim| &aim.placement.release);
+        held.or_else(|| self.failing.as_ref().and_then(|_| failing()))
+    }
+}
+
+/// Sets the course of a service.
+pub fn course(view: &View) -> Course {
+    let declared = declared_release(view).map(|release| declared_aim(view, release));
+    let hold = current_hold(view);
+    let failing = match &hold {
+        Some(_) => None,
+        None => verdict::failing(view, declared.as_ref()),
+    };
+    let failed = hold.is_some() || failing.is_some();
+    let target = match (&declared, failed) {
+        (Some(aim), false) => Target::Aim(Box::new(aim.clone())),
+        (None, false) => Target::NeedsImage,
+        (_, true) => {
+            let failed_release = match &hold {
+                Some(hold) => hold.release.clone(),
+                None => declared.as_ref().map(|aim| aim.placement.release.clone()),
+            };
+            match fallback(view, failed_release.as_ref()) {
+                Some(aim) => Target::Aim(Box::new(aim)),
+                None => Target::Nothing,
+            }
+        }
+    };
+    Course { target, declared, hold, failing }
+}
+
+fn current_hold(view: &View) -> Option<Hold> {
+    let declaration = view.service.declaration();
+    view.memory.hold.clone().filter(|hold| hold.declaration == declaration)
+}
+
+/// Returns what the declared image means here: as it was resolved before, else
+/// as a release that is remembered or a container of it says, else as the
+/// host's own images say.
+pub fn resolve(view: &View) -> Option<Resolution> {
+    let image = &view.service.image;
+    if let Some(known) = view.world.memory.resolutions.get(image) {
+        return Some(known.clone());
+    }
+    if let Some(release) = view.memory.releases.iter().rev().find(|r| r.image == *image) {
+        return Some(Resolution {
+            digest: release.digest.clone(),
+            image_id: release.image_id.clone(),
+        });
+    }
+    let same_reference = view.replicas.iter().find(|replica| replica.container.image == *image);
+    if let Some(replica) = same_reference {
+        return Some(Resolution {
+            digest: replica.container.digest.clone(),
+            image_id: replica.container.image_id.clone(),
+        });
+    }
+    view.world.seen.host.known()?.resolve(image)
+}
+
+/// Returns the release that the file declares, once its image is resolved.
+pub fn declared_release(view: &View) -> Option<Release> {
+    resolve(view).map(|found| view.service.release(found.digest, found.image_id))
+}
+
+fn declared_aim(view: &View, release: Release) -> Aim {
+    let slot = slot_for(view, &release.id);
+    let placement = Placement { slot, release: release.id.clone() };
+    Aim { placement, release: Some(release), origin: Origin::Declared }
+}
+
+/// Returns the slot in which a release is to run.
+fn slot_for(view: &View, release: &ReleaseId) -> Slot {
+    let active = view.active();
+    match view.service.slot {
+        SlotChoice::Declared(slot) => slot,
+        SlotChoice::Auto => match (active, view.service.rollout.strategy) {
+            (Some(active), Strategy::BlueGreen) if active.release != *release => {
+                active.slot.other()
+            }
+            (Some(active), _) => active.slot,
+            (None, _) => {
+                let here = view.replicas.iter().find(|r| r.container.release == *release);
+                here.map_or(Slot::Blue, |replica| replica.container.slot)
+            }
+        },
+    }
+}
+
+/// Returns what serves in place of a release that failed: what is active, else
+/// the standby, else the newest release that was good.
+pub fn fallback(view: &View, failed: Option<&ReleaseId>) -> Option<Aim> {
+    let sound = |release: &ReleaseId| Some(release) != failed;
+    let has_containers = |placement: &Placement| view.at(placement).next().is_some();
+    let active = view.active().filter(|active| sound(&active.release));
+    let previous = view.memory.previous.clone();
+    let previous = previous.filter(|previous| sound(&previous.release) && has_containers(previous));
+    let good = || {
+        let newest_first = view.memory.good.iter().rev().filter(|release| sound(release));
+        newest_first
+            .map(|release| Placement {
+                slot: slot_of_earlier(view, release),
+                release: release.clone(),
+            })
+            .find(|placement| {
+                has_containers(placement) || record(view, &placement.release).is_some()
+            })
+    };
+    let placement = active.or(previous).or_else(good)?;
+    let release = record(view, &placement.release);
+    Some(Aim { placement, release, origin: Origin::Fallback })
+}
+
+fn record(view: &View, release: &ReleaseId) -> Option<Release> {
+    view.memory.releases.iter().find(|record| record.id == *release).cloned()
+}
+
+fn slot_of_earlier(view: &View, release: &ReleaseId) -> Slot {
+    let here = view.replicas.iter().find(|replica| replica.container.release == *release);
+    match (here, view.active(), view.service.rollout.strategy) {
+        (Some(replica), _, _) => replica.container.slot,
+        (None, Some(active), Strategy::BlueGreen) => active.slot.other(),
+        (None, Some(active), Strategy::Rolling | Strategy::Recreate) => active.slot,
+        (None, None, _) => Slot::Blue,
+    }
+}
+
+/// Returns the reference that pulls exactly this release again, if a registry
+/// can know it: an image that was built here is its own digest.
+pub fn pinned(release: &Release) -> Option<ImageRef> {
+    if release.digest == release.image_id {
+        return None;
+    }
+    format!("{}@{}", release.image.name(), release.digest).parse().ok()
+}

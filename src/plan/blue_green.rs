@@ -1,0 +1,111 @@
+//! Blue-green, and the swap inside a slot: the new release starts beside the
+//! old one, the route flips once, the old one drains or stays warm.
+
+use crate::domain::{Timestamp, memory::Placement};
+
+use super::{
+    WaitingOn,
+    aim::{Aim, Course},
+    draft::{Dependencies, Draft},
+    routing::{self, FlipGate},
+    verdict,
+    view::View,
+};
+
+/// Plans a service towards its target.
+pub fn plan(view: &View, course: &Course, dependencies: &Dependencies, draft: &mut Draft) {
+    let target = course.aim();
+    let gate = flip_gate(view, target);
+    let placement = target.map(|aim| &aim.placement);
+    draft.backend = routing::backend(view, placement, gate, course.failed_release());
+    if let Some(aim) = target {
+        draft.raise(view, aim, 1..=view.service.replicas, dependencies);
+        draft.await_readiness(view, &aim.placement);
+        if view.active().as_ref() == Some(&aim.placement) {
+            draft.settle_restart_policy(view, aim);
+        }
+    }
+    retire_the_rest(view, course, draft);
+}
+
+fn flip_gate(view: &View, target: Option<&Aim>) -> FlipGate {
+    match target {
+        Some(aim) if view.all_ready_at(&aim.placement) => FlipGate::Open,
+        Some(_) | None => FlipGate::Closed,
+    }
+}
+
+/// Retires whatever is neither the target nor active nor a warm standby.
+fn retire_the_rest(view: &View, course: &Course, draft: &mut Draft) {
+    let Some(active) = view.active() else {
+        retire_superseded(view, course, draft);
+        return;
+    };
+    let standby = standby(view, course, &active);
+    for replica in &view.replicas {
+        let placement = replica.placement();
+        let is_target = course.aim().is_some_and(|aim| replica.is_at(&aim.placement));
+        let is_surplus = replica.container.replica > view.service.replicas;
+        let is_kept = is_target || placement == active;
+        if is_kept && !is_surplus {
+            continue;
+        }
+        if is_surplus && is_kept && !view.all_ready_at(&placement) {
+            continue;
+        }
+        match &standby {
+            Some((warm, until)) if *warm == placement && !is_surplus => {
+                let slot = placement.slot;
+                let wait = WaitingOn::Standby { slot, until: *until };
+                if !draft.waiting_on.contains(&wait) {
+                    draft.waiting_on.push(wait);
+                }
+            }
+            Some(_) | None if is_being_held(course, &placement) => {}
+            Some(_) | None => draft.retire(view, replica),
+        }
+    }
+}
+
+/// Before anything is active only what was superseded goes.
+fn retire_superseded(view: &View, course: &Course, draft: &mut Draft) {
+    for replica in &view.replicas {
+        let is_target = course.aim().is_some_and(|aim| replica.is_at(&aim.placement));
+        if !is_target && !is_being_held(course, &replica.placement()) {
+            draft.retire(view, replica);
+        }
+    }
+}
+
+/// Its log is kept first; the next pass finds the hold in the memory.
+fn is_being_held(course: &Course, placement: &Placement) -> bool {
+    let declared = course.declared.as_ref().map(|aim| &aim.placement);
+    course.failing.is_some() && declared == Some(placement)
+}
+
+/// Returns the placement that stays warm beside the active one, and until when.
+fn standby(view: &View, course: &Course, active: &Placement) -> Option<(Placement, Timestamp)> {
+    view.service.route.as_ref()?;
+    let rollout_is_over = course.aim().is_some_and(|aim| aim.placement == *active);
+    let idle = view.placements().into_iter().find(|placement| {
+        let is_previous = match &view.memory.previous {
+            Some(previous) => previous == placement,
+            None => placement.slot == active.slot.other(),
+        };
+        let is_failed = course.failed_release() == Some(&placement.release);
+        placement != active && is_previous && !is_failed
+    })?;
+    let promoted_at = view.memory.promoted_at.unwrap_or(view.world.at());
+    let rollout = &view.service.rollout;
+    let in_bake = verdict::bake_ends(view, active).is_some();
+    let span = match idle.slot == active.slot {
+        // The old release of a swap has no slot of its own to stay warm in.
+        true => rollout.bake,
+        false => rollout.bake + rollout.scale_down_delay,
+    };
+    let until = promoted_at + span;
+    // While a new rollout is on its way, an old standby makes room for it,
+    // unless it is what catches a fall.
+    let makes_room = !rollout_is_over && view.ready_at(active) > 0;
+    (in_bake || (until > view.world.at() && !makes_room)).then_some((idle, until))
+}

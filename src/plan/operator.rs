@@ -1,0 +1,110 @@
+//! What an operator can ask for beside editing the file.
+
+use crate::domain::{
+    Memory, ServiceName, Snapshot, Stack,
+    memory::{Event, EventKind, Hold},
+    time::Now,
+};
+
+use super::{
+    aim::{course, fallback},
+    remember::note,
+    view::{View, World},
+};
+
+/// Why a request cannot be met.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("the file declares no service `{0}`")]
+    NoSuchService(ServiceName),
+    #[error("`{0}` is not held: there is nothing to try again")]
+    NotHeld(ServiceName),
+    #[error("no earlier release of `{0}` is known that could serve")]
+    NothingEarlier(ServiceName),
+    #[error("Docker cannot be seen: an earlier release cannot be chosen")]
+    EngineUnknown,
+}
+
+/// Returns the memory without the hold of a service: it is tried again, from
+/// resolving its tag.
+pub fn retry(
+    stack: &Stack,
+    memory: &Memory,
+    name: &ServiceName,
+    now: Now,
+) -> Result<Memory, Refusal> {
+    let service = stack.services.get(name).ok_or_else(|| Refusal::NoSuchService(name.clone()))?;
+    let mut memory = memory.clone();
+    let remembered = memory.services.entry(name.clone()).or_default();
+    let was_held = remembered.hold.take();
+    let failed_steps = remembered.failed_steps.take();
+    let failed_pull = memory.failed_pulls.remove(&service.image);
+    if was_held.is_none() && failed_steps.is_none() && failed_pull.is_none() {
+        return Err(Refusal::NotHeld(name.clone()));
+    }
+    remembered.rollout = None;
+    // The tag may mean another image by now, so what it meant is forgotten too.
+    if let Some(release) = was_held.as_ref().and_then(|hold| hold.release.as_ref()) {
+        remembered.releases.retain(|record| record.id != *release);
+    }
+    memory.resolutions.remove(&service.image);
+    note(
+        &mut memory,
+        Event {
+            at_unix_ms: now.unix_ms,
+            service: name.clone(),
+            kind: EventKind::Retried,
+            slot: None,
+            release: was_held.and_then(|hold| hold.release),
+            image: Some(service.image.clone()),
+            text: "an operator asked for a new try".to_owned(),
+        },
+    );
+    Ok(memory)
+}
+
+/// Returns the memory with the declared release held by an operator, so that
+/// the release before it serves until the file says something else.
+pub fn rollback(
+    stack: &Stack,
+    seen: &Snapshot,
+    memory: &Memory,
+    name: &ServiceName,
+    now: Now,
+) -> Result<Memory, Refusal> {
+    if seen.containers.known().is_none() {
+        return Err(Refusal::EngineUnknown);
+    }
+    let world = World { stack, seen, memory, now };
+    let view = View::of(world, name).ok_or_else(|| Refusal::NoSuchService(name.clone()))?;
+    let view = &view;
+    let declared = course(view).declared.map(|aim| aim.placement.release);
+    let earlier = fallback(view, declared.as_ref());
+    let earlier = earlier.ok_or_else(|| Refusal::NothingEarlier(name.clone()))?;
+    let mut changed = memory.clone();
+    let hold = Hold {
+        declaration: view.service.declaration(),
+        release: declared.clone(),
+        image: view.service.image.clone(),
+        reason: "rolled back by an operator".to_owned(),
+        log: Vec::new(),
+        at_unix_ms: now.unix_ms,
+    };
+    changed.services.entry(name.clone()).or_default().hold = Some(hold);
+    note(
+        &mut changed,
+        Event {
+            at_unix_ms: now.unix_ms,
+            service: name.clone(),
+            kind: EventKind::Held,
+            slot: None,
+            release: declared,
+            image: Some(view.service.image.clone()),
+            text: format!(
+                "rolled back by an operator to release {} in {}",
+                earlier.placement.release, earlier.placement.slot
+            ),
+        },
+    );
+    Ok(changed)
+}

@@ -1,0 +1,68 @@
+//! Containers of services that the file does not declare any more.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use crate::domain::{
+    Container, ServiceName,
+    snapshot::{ContainerState, Subject},
+};
+
+use super::{
+    Step, WaitingOn,
+    view::{Replica, Standing, World, drained_at},
+};
+
+/// How long the requests of a service that is gone from the file may take: its
+/// own `drain_timeout` is gone with it, so the default holds.
+pub const ORPHAN_DRAIN: Duration = Duration::from_secs(30);
+
+/// What is planned for services that are not declared.
+#[derive(Default)]
+pub struct Orphans {
+    pub steps: Vec<Step>,
+    pub waiting_on: BTreeMap<ServiceName, Vec<WaitingOn>>,
+}
+
+/// Plans the end of every service that has containers and no declaration.
+/// Its route goes with the next write of the table; its containers stop when
+/// they are drained. Volumes are never touched.
+pub fn plan(world: World) -> Orphans {
+    let mut orphans = Orphans::default();
+    let containers = world.seen.containers.known().map_or(&[][..], Vec::as_slice);
+    // A stack without a proxy has nobody who could still route to them.
+    let Some(proxy) = world.proxy() else { return orphans };
+    for container in containers {
+        if world.stack.services.contains_key(&container.service) {
+            continue;
+        }
+        let waiting_on = orphans.waiting_on.entry(container.service.clone()).or_default();
+        if proxy.table.contains_key(&container.service) {
+            waiting_on.push(WaitingOn::StepInHand);
+            continue;
+        }
+        match end(world, container) {
+            Ok(step) => orphans.steps.push(step),
+            Err(wait) => waiting_on.push(wait),
+        }
+    }
+    orphans
+}
+
+fn end(world: World, container: &Container) -> Result<Step, WaitingOn> {
+    let service = container.service.clone();
+    let subject = Subject::Replica { service: service.clone(), container: container.name.clone() };
+    if world.seen.busy.contains(&subject) || container.state == ContainerState::Removing {
+        return Err(WaitingOn::StepInHand);
+    }
+    let remembered = world.memory.service(&service).replicas.remove(&container.id);
+    let memory = remembered.unwrap_or_default();
+    let replica = Replica { container, memory, standing: Standing::Pending { why: None } };
+    if let Some(until) = drained_at(&replica, ORPHAN_DRAIN, world.at()) {
+        return Err(WaitingOn::Drain { slot: container.slot, until });
+    }
+    let (container, name) = (container.id.clone(), container.name.clone());
+    Ok(match replica.runs() {
+        true => Step::Stop { service, container, name, grace: None },
+        false => Step::Remove { service, container, name },
+    })
+}

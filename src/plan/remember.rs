@@ -1,0 +1,395 @@
+//! What the next pass has to know and cannot observe.
+//!
+//! Pure: the memory of the last pass and what this one saw give the new memory.
+//! Timers start when something is *first seen*; forgetting all of it starts
+//! them anew and breaks nothing.
+
+use std::collections::BTreeMap;
+
+use crate::domain::{
+    Container, ImageRef, Memory, Release, ServiceKind, ServiceName, Snapshot, Stack, Timestamp,
+    memory::{
+        Attempts, Event, EventKind, MAX_HISTORY, Placement, ReplicaMemory, RolloutMemory,
+        ServiceMemory, Traffic,
+    },
+    snapshot::{ContainerState, Failure, Outcome},
+    time::Now,
+};
+
+use super::{
+    aim::{self, Course, course},
+    view::{Probed, View, World, placement_of, probed},
+};
+
+/// Returns what is to be known after this pass.
+pub fn remember(stack: &Stack, memory: &Memory, seen: &Snapshot, now: Now) -> Memory {
+    let mut memory = memory.clone();
+    for outcome in &seen.outcomes {
+        learn(&mut memory, outcome, now);
+    }
+    if let Some(containers) = seen.containers.known() {
+        watch_replicas(stack, &mut memory, seen, containers, now.at);
+    }
+    if let Some(proxy) = seen.proxy.known()
+        && proxy.intact
+        && !proxy.table.is_empty()
+    {
+        memory.routes = proxy.table.clone();
+    }
+    for name in stack.services.keys() {
+        if seen.containers.known().is_some() {
+            follow(stack, &mut memory, seen, name, now);
+        }
+    }
+    if seen.host.known().is_some() {
+        memory.pruned_at = Some(now.at);
+    }
+    forget(stack, &mut memory);
+    memory
+}
+
+/// Appends an event; the oldest go when there are too many.
+pub fn note(memory: &mut Memory, event: Event) {
+    memory.history.push(event);
+    let surplus = memory.history.len().saturating_sub(MAX_HISTORY);
+    memory.history.drain(..surplus);
+}
+
+fn learn(memory: &mut Memory, outcome: &Outcome, now: Now) {
+    match outcome {
+        Outcome::Pulled { image, result: Ok(resolution) } => {
+            memory.failed_pulls.remove(image);
+            memory.resolutions.insert(image.clone(), resolution.clone());
+        }
+        Outcome::Pulled { image, result: Err(failure) } => {
+            let earlier = memory.failed_pulls.get(image).cloned();
+            memory.failed_pulls.insert(image.clone(), once_more(earlier, failure, now.at));
+        }
+        Outcome::RestartPolicySet { service, container } => {
+            let service = memory.services.entry(service.clone()).or_default();
+            service.replicas.entry(container.clone()).or_default().restart_policy_set = true;
+            service.failed_steps = None;
+        }
+        Outcome::Held { service, hold } => {
+            note(
+                memory,
+                Event {
+                    at_unix_ms: now.unix_ms,
+                    service: service.clone(),
+                    kind: EventKind::Held,
+                    slot: None,
+                    release: hold.release.clone(),
+                    image: Some(hold.image.clone()),
+                    text: hold.reason.clone(),
+                },
+            );
+            let service = memory.services.entry(service.clone()).or_default();
+            service.hold = Some((**hold).clone());
+            service.failed_steps = None;
+        }
+        Outcome::Done { subject } => {
+            if let Some(service) = subject.service() {
+                memory.services.entry(service.clone()).or_default().failed_steps = None;
+            }
+        }
+        Outcome::Failed { subject, failure } => {
+            if let Some(name) = subject.service() {
+                let service = memory.services.entry(name.clone()).or_default();
+                let earlier = service.failed_steps.take();
+                service.failed_steps = Some(once_more(earlier, failure, now.at));
+            }
+        }
+    }
+}
+
+fn once_more(earlier: Option<Attempts>, failure: &Failure, at: Timestamp) -> Attempts {
+    let count = earlier.map_or(0, |attempts| attempts.count).saturating_add(1);
+    Attempts { count, last_at: at, failure: failure.clone() }
+}
+
+fn watch_replicas(
+    stack: &Stack,
+    memory: &mut Memory,
+    seen: &Snapshot,
+    containers: &[Container],
+    now: Timestamp,
+) {
+    let mut replicas: BTreeMap<&ServiceName, BTreeMap<_, ReplicaMemory>> = BTreeMap::new();
+    for container in containers {
+        let service = memory.services.get(&container.service);
+        let before = service.and_then(|service| service.replicas.get(&container.id)).cloned();
+        let after = watch(stack, seen, container, before, now);
+        replicas.entry(&container.service).or_default().insert(container.id.clone(), after);
+    }
+    for service in memory.services.values_mut() {
+        service.replicas.clear();
+    }
+    for (name, replicas) in replicas {
+        memory.services.entry(name.clone()).or_default().replicas = replicas;
+    }
+}
+
+fn watch(
+    stack: &Stack,
+    seen: &Snapshot,
+    container: &Container,
+    before: Option<ReplicaMemory>,
+    now: Timestamp,
+) -> ReplicaMemory {
+    let is_new = before.is_none();
+    let mut replica = before.unwrap_or_default();
+    let service = stack.services.get(&container.service);
+    let passes =
+        service.is_some_and(|service| matches!(probed(seen, service, container), Probed::Passes));
+    replica.probed_ready_since = match (passes, replica.probed_ready_since) {
+        (true, Some(since)) => Some(since),
+        (true, None) => Some(now),
+        (false, _) => None,
+    };
+    match container.state {
+        ContainerState::Running { .. } | ContainerState::Paused | ContainerState::Created => {
+            replica.died_at = None;
+        }
+        // Seen for the first time, it may have been stopped on purpose long ago.
+        ContainerState::Exited { .. } | ContainerState::Removing if is_new => {}
+        ContainerState::Restarting | ContainerState::Exited { .. } | ContainerState::Removing => {
+            if replica.died_at.is_none() {
+                replica.died_at = Some(now);
+                replica.deaths = replica.deaths.saturating_add(1);
+            }
+        }
+    }
+    replica.traffic = traffic(seen, container, is_new, replica.traffic, now);
+    replica
+}
+
+fn traffic(
+    seen: &Snapshot,
+    container: &Container,
+    is_new: bool,
+    before: Traffic,
+    now: Timestamp,
+) -> Traffic {
+    let Some(proxy) = seen.proxy.known() else {
+        // What the proxy does now is not known: the worst is assumed.
+        return if is_new { Traffic::Routed } else { before };
+    };
+    let backend = proxy.table.get(&container.service).map(|state| &state.backend);
+    let is_routed = backend.is_some_and(|backend| {
+        let port = container.route_port;
+        let mut addresses = container.addresses.values();
+        addresses.any(|ip| port.is_some_and(|port| backend.dials.contains(&(*ip, port).into())))
+    });
+    match (is_routed, before) {
+        (true, _) => Traffic::Routed,
+        (false, Traffic::Routed) => Traffic::UnroutedSince(now),
+        (false, Traffic::UnroutedSince(since)) => Traffic::UnroutedSince(since),
+        (false, Traffic::NeverRouted) => {
+            let never_ran = container.state == ContainerState::Created;
+            let takes_no_requests = container.route_port.is_none();
+            match is_new && !never_ran && !takes_no_requests {
+                true => Traffic::UnroutedSince(now),
+                false => Traffic::NeverRouted,
+            }
+        }
+    }
+}
+
+/// Follows one declared service: what is active, the rollout, the bake, the hold.
+fn follow(stack: &Stack, memory: &mut Memory, seen: &Snapshot, name: &ServiceName, now: Now) {
+    let before = memory.clone();
+    let world = World { stack, seen, memory: &before, now };
+    let Some(view) = View::of(world, name) else { return };
+    let view = &view;
+    let set_course = course(view);
+    let mut service = before.service(name);
+    let mut events = Vec::new();
+
+    if let Some(declared) = &set_course.declared {
+        if let Some(found) = aim::resolve(view) {
+            memory.resolutions.insert(view.service.image.clone(), found);
+        }
+        if let Some(release) = &declared.release {
+            record(&mut service, release);
+        }
+    }
+    follow_hold(view, &mut service);
+    if let Some(active) = active_now(view, &set_course) {
+        follow_active(view, &set_course, &mut service, active, &mut events, now);
+    }
+    follow_rollout(view, &set_course, &mut service, &mut events, now);
+    follow_bake(view, &mut service, &mut events, now);
+    trim(&mut service, stack.retain_releases);
+
+    memory.services.insert(name.clone(), service);
+    for event in events {
+        note(memory, event);
+    }
+}
+
+/// The active placement of a service without a route moves when all replicas
+/// of its target are ready.
+fn active_now(view: &View, course: &Course) -> Option<Placement> {
+    if view.service.route.is_some() {
+        return view.routed().map(placement_of);
+    }
+    match course.aim() {
+        Some(aim) if view.all_ready_at(&aim.placement) => Some(aim.placement.clone()),
+        Some(_) | None => view.active(),
+    }
+}
+
+fn record(service: &mut ServiceMemory, release: &Release) {
+    if service.releases.last() == Some(release) {
+        return;
+    }
+    service.releases.retain(|known| known.id != release.id);
+    service.releases.push(release.clone());
+}
+
+fn follow_hold(view: &View, service: &mut ServiceMemory) {
+    let declaration = view.service.declaration();
+    service.hold = service.hold.take().filter(|hold| hold.declaration == declaration);
+    // What was refused was refused of an earlier declaration.
+    let is_new = service.rollout.as_ref().is_some_and(|r| r.declaration != declaration);
+    if is_new {
+        service.failed_steps = None;
+    }
+}
+
+fn follow_active(
+    view: &View,
+    course: &Course,
+    service: &mut ServiceMemory,
+    active: Placement,
+    events: &mut Vec<Event>,
+    now: Now,
+) {
+    if service.active.as_ref() == Some(&active) {
+        service.promoted_at.get_or_insert(now.at);
+        return;
+    }
+    let is_declared = course.declared.as_ref().is_some_and(|aim| aim.placement == active);
+    let kind = match is_declared {
+        true => EventKind::Promoted,
+        false => EventKind::RolledBack,
+    };
+    service.previous = service.active.replace(active.clone());
+    service.promoted_at = Some(now.at);
+    let was_first = service.previous.is_none();
+    let text = match &service.previous {
+        Some(previous) => format!("in place of {} in {}", previous.release, previous.slot),
+        None => "first deployment".to_owned(),
+    };
+    // A controller that knows nothing yet and finds what was there has seen no promotion.
+    if kind == EventKind::Promoted || !was_first {
+        events.push(event(view, service, kind, Some(&active), text, now));
+    }
+}
+
+fn follow_rollout(
+    view: &View,
+    course: &Course,
+    service: &mut ServiceMemory,
+    events: &mut Vec<Event>,
+    now: Now,
+) {
+    let declaration = view.service.declaration();
+    let is_active =
+        course.declared.as_ref().is_some_and(|aim| service.active.as_ref() == Some(&aim.placement));
+    if service.rollout.as_ref().is_none_or(|rollout| rollout.declaration != declaration) {
+        let unfinished = service.rollout.take().is_some_and(|rollout| rollout.started_at.is_some());
+        if unfinished {
+            let text = "the file changed before it was done".to_owned();
+            events.push(event(view, service, EventKind::Superseded, None, text, now));
+        }
+        service.rollout = Some(RolloutMemory { declaration, started_at: None });
+    }
+    let has_begun = match &course.declared {
+        Some(aim) => view.at(&aim.placement).next().is_some(),
+        None => true,
+    };
+    let Some(rollout) = &mut service.rollout else { return };
+    if is_active || course.hold.is_some() {
+        rollout.started_at = None;
+    } else if has_begun && rollout.started_at.is_none() {
+        rollout.started_at = Some(now.at);
+        let placement = course.declared.as_ref().map(|aim| aim.placement.clone());
+        let text = view.service.image.to_string();
+        events.push(event(view, service, EventKind::Started, placement.as_ref(), text, now));
+    }
+}
+
+fn follow_bake(view: &View, service: &mut ServiceMemory, events: &mut Vec<Event>, now: Now) {
+    let Some(active) = service.active.clone() else { return };
+    let newest = service.good.last() == Some(&active.release);
+    let is_failed =
+        service.hold.as_ref().is_some_and(|h| h.release.as_ref() == Some(&active.release));
+    if newest || is_failed || !view.all_ready_at(&active) {
+        return;
+    }
+    let is_job = view.service.kind == ServiceKind::OneShot;
+    let bake_is_over =
+        service.promoted_at.is_some_and(|at| at + view.service.rollout.bake <= now.at);
+    if !is_job && !bake_is_over {
+        return;
+    }
+    let was_good = service.good.contains(&active.release);
+    service.good.retain(|release| *release != active.release);
+    service.good.push(active.release.clone());
+    if !was_good {
+        let text = "served through its bake".to_owned();
+        events.push(event(view, service, EventKind::Good, Some(&active), text, now));
+    }
+}
+
+fn event(
+    view: &View,
+    service: &ServiceMemory,
+    kind: EventKind,
+    placement: Option<&Placement>,
+    text: String,
+    now: Now,
+) -> Event {
+    let release = placement.map(|placement| placement.release.clone());
+    let record = service.releases.iter().find(|record| Some(&record.id) == release.as_ref());
+    let container = placement.and_then(|placement| view.at(placement).next());
+    let image = record
+        .map(|record| record.image.clone())
+        .or_else(|| container.map(|replica| replica.container.image.clone()));
+    let (service, slot) = (view.service.name.clone(), placement.map(|placement| placement.slot));
+    Event { at_unix_ms: now.unix_ms, service, kind, slot, release, image, text }
+}
+
+/// Keeps the newest releases, and always those that serve or may have to.
+fn trim(service: &mut ServiceMemory, retain: usize) {
+    let surplus = service.releases.len().saturating_sub(retain.max(2));
+    let last_good = service.good.last().cloned();
+    let needed = |release: &Release| {
+        let placements = [&service.active, &service.previous];
+        placements.into_iter().flatten().any(|placement| placement.release == release.id)
+            || last_good.as_ref() == Some(&release.id)
+    };
+    let old: Vec<_> = service.releases.iter().take(surplus).filter(|r| !needed(r)).collect();
+    let old: Vec<_> = old.into_iter().map(|release| release.id.clone()).collect();
+    service.releases.retain(|release| !old.contains(&release.id));
+    let releases = &service.releases;
+    service.good.retain(|good| releases.iter().any(|release| release.id == *good));
+}
+
+/// Drops what nothing refers to any more.
+fn forget(stack: &Stack, memory: &mut Memory) {
+    memory
+        .services
+        .retain(|name, service| stack.services.contains_key(name) || !service.replicas.is_empty());
+    let declared =
+        |image: &ImageRef| stack.services.values().any(|service| service.image == *image);
+    let pinned: Vec<_> = memory
+        .services
+        .values()
+        .flat_map(|service| &service.releases)
+        .filter_map(aim::pinned)
+        .collect();
+    memory.resolutions.retain(|image, _| declared(image));
+    memory.failed_pulls.retain(|image, _| declared(image) || pinned.contains(image));
+}

@@ -1,0 +1,100 @@
+//! Rolling: never more than one replica above the declared number.
+//!
+//! One new replica starts, one old one goes, and so on. A route still points
+//! at one release at a time (S6): it flips once, when at least half of the
+//! replicas are new. Before that, an old replica leaves the route before it is
+//! stopped; after it, no old one is in the route any more.
+
+use crate::domain::memory::Placement;
+
+use super::{
+    aim::{Aim, Course},
+    draft::{Dependencies, Draft},
+    routing::{self, FlipGate},
+    view::{Replica, View, count},
+};
+
+/// Plans a service towards its target.
+pub fn plan(view: &View, course: &Course, dependencies: &Dependencies, draft: &mut Draft) {
+    let target = course.aim();
+    let placement = target.map(|aim| &aim.placement);
+    let gate = target.map_or(FlipGate::Closed, |aim| flip_gate(view, &aim.placement));
+    draft.backend = routing::backend(view, placement, gate, course.failed_release());
+    let Some(aim) = target else { return };
+    narrow_the_old(view, aim, draft);
+    draft.raise(view, aim, next_numbers(view, &aim.placement), dependencies);
+    draft.await_readiness(view, &aim.placement);
+    if view.active().as_ref() == Some(&aim.placement) {
+        draft.settle_restart_policy(view, aim);
+    }
+    let being_held = |replica: &Replica| {
+        let declared = course.declared.as_ref();
+        course.failing.is_some() && declared.is_some_and(|aim| replica.is_at(&aim.placement))
+    };
+    let leaving: Vec<&Replica> = leaving(view, aim).filter(|r| !being_held(r)).collect();
+    for replica in leaving {
+        draft.retire(view, replica);
+    }
+}
+
+fn flip_gate(view: &View, target: &Placement) -> FlipGate {
+    let enough = match view.service.route {
+        Some(_) => 2 * view.ready_at(target) >= view.service.replicas,
+        None => view.all_ready_at(target),
+    };
+    if enough { FlipGate::Open } else { FlipGate::Closed }
+}
+
+fn old<'v, 'a>(view: &'v View<'a>, target: &'v Placement) -> impl Iterator<Item = &'v Replica<'a>> {
+    view.replicas.iter().filter(move |replica| !replica.is_at(target))
+}
+
+/// How many of the old replicas are still wanted.
+fn wanted_old(view: &View, target: &Placement) -> u32 {
+    view.service.replicas.saturating_sub(view.ready_at(target))
+}
+
+/// Takes the old replicas that are about to go out of the route.
+fn narrow_the_old(view: &View, aim: &Aim, draft: &mut Draft) {
+    let Some(backend) = &mut draft.backend else { return };
+    let placement = Placement { slot: backend.slot, release: backend.release.clone() };
+    if placement == aim.placement {
+        return;
+    }
+    let limit = wanted_old(view, &aim.placement).max(1);
+    backend.dials = routing::dials(view, &placement, limit);
+}
+
+/// The replicas to have now: all of a first deployment; else those there are,
+/// and one more once they are all ready and there is room for it.
+fn next_numbers(view: &View, target: &Placement) -> impl Iterator<Item = u32> + use<> {
+    let declared = view.service.replicas;
+    let present = |number: &u32| view.at(target).any(|r| r.container.replica == *number);
+    let mut numbers: Vec<u32> = (1..=declared).filter(present).collect();
+    let old_running = count(old(view, target).filter(|replica| replica.runs()));
+    let new_ready = view.ready_at(target);
+    if old_running == 0 {
+        return (1..=declared).collect::<Vec<u32>>().into_iter();
+    }
+    let all_ready = numbers.len() == usize::try_from(new_ready).unwrap_or(usize::MAX);
+    if all_ready && count(numbers.iter()) + old_running <= declared {
+        numbers.extend((1..=declared).find(|number| !present(number)));
+    }
+    numbers.into_iter()
+}
+
+/// The replicas that are to go: old ones beyond what is still wanted, those
+/// that are down anyhow, and the target's own beyond the declared number.
+fn leaving<'v, 'a>(view: &'v View<'a>, aim: &'v Aim) -> impl Iterator<Item = &'v Replica<'a>> {
+    let wanted = usize::try_from(wanted_old(view, &aim.placement)).unwrap_or(usize::MAX);
+    let is_over = view.all_ready_at(&aim.placement);
+    let serving = |replica: &&Replica| replica.may_become_ready();
+    let surplus_old = old(view, &aim.placement).filter(serving).skip(wanted);
+    let down_old = old(view, &aim.placement)
+        .filter(move |r| is_over || !r.runs())
+        .filter(move |replica| is_over || !serving(replica));
+    let surplus_new = view
+        .at(&aim.placement)
+        .filter(move |replica| is_over && replica.container.replica > view.service.replicas);
+    surplus_old.chain(down_old).chain(surplus_new)
+}

@@ -1,0 +1,106 @@
+//! Which release answers a route: one at a time (S6), and never one that is
+//! not ready (S1).
+
+use std::collections::BTreeSet;
+
+use crate::domain::{Backend, ReleaseId, memory::Placement, snapshot::ContainerState};
+
+use super::view::{Replica, Standing, View};
+
+/// Whether the strategy says that the route may move to the target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FlipGate {
+    Open,
+    Closed,
+}
+
+/// Returns what the route is to point at; None leaves it as it stands.
+///
+/// In this order: the target once its flip gate is open; what is routed as
+/// long as any of it is ready; the standby when nothing of that is; and where
+/// the proxy has lost the route, what it had before.
+pub fn backend(
+    view: &View,
+    target: Option<&Placement>,
+    gate: FlipGate,
+    failed: Option<&ReleaseId>,
+) -> Option<Backend> {
+    view.service.route.as_ref()?;
+    view.world.proxy()?;
+    let placement = choose(view, target, gate, failed)?;
+    let dials = dials(view, &placement, view.service.replicas);
+    (!dials.is_empty()).then(|| backend_of(placement, dials))
+}
+
+/// Returns the backend of a placement at these addresses.
+pub fn backend_of(placement: Placement, dials: BTreeSet<std::net::SocketAddr>) -> Backend {
+    Backend { slot: placement.slot, release: placement.release, dials }
+}
+
+fn choose(
+    view: &View,
+    target: Option<&Placement>,
+    gate: FlipGate,
+    failed: Option<&ReleaseId>,
+) -> Option<Placement> {
+    if let (Some(target), FlipGate::Open) = (target, gate) {
+        return Some(target.clone());
+    }
+    let routed = view.routed_placement();
+    match &routed {
+        Some(routed) if !is_down(view, routed) => return Some(routed.clone()),
+        Some(_) => {}
+        // The route is lost: what it pointed at gets it back. That is no move,
+        // so it need not wait for probes.
+        None => {
+            let before = view.memory.active.clone();
+            let runs = |placement: &Placement| view.at(placement).any(|replica| replica.runs());
+            if let Some(before) = before.filter(runs) {
+                return Some(before);
+            }
+        }
+    }
+    let earlier = [&view.memory.active, &view.memory.previous];
+    let standby = earlier
+        .into_iter()
+        .flatten()
+        .find(|placement| Some(&placement.release) != failed && view.ready_at(placement) > 0);
+    standby.cloned().or(routed).or_else(|| first_started(view, target))
+}
+
+/// Returns whether nothing of a placement can take requests, for certain: a
+/// replica that was not probed often enough to tell is given the benefit.
+fn is_down(view: &View, placement: &Placement) -> bool {
+    !view.at(placement).any(Replica::may_become_ready)
+}
+
+/// With proxy and memory both gone: the ready release that started first. The
+/// target itself is not among them: it waits for its flip gate.
+fn first_started(view: &View, target: Option<&Placement>) -> Option<Placement> {
+    let ready = view.replicas.iter().filter(|replica| replica.is_ready());
+    ready
+        .filter(|replica| target.is_none_or(|target| !replica.is_at(target)))
+        .min_by_key(|replica| replica.container.created_at)
+        .map(|replica| replica.placement())
+}
+
+/// Returns the addresses of a placement's first `limit` replicas: those that
+/// are ready, else all that run.
+pub fn dials(view: &View, placement: &Placement, limit: u32) -> BTreeSet<std::net::SocketAddr> {
+    let at_most = usize::try_from(limit).unwrap_or(usize::MAX);
+    let ready: BTreeSet<_> = view
+        .at(placement)
+        .filter(|replica| replica.is_ready())
+        .filter_map(|replica| view.dial(replica))
+        .take(at_most)
+        .collect();
+    if !ready.is_empty() {
+        return ready;
+    }
+    let runs = |state| matches!(state, ContainerState::Running { .. });
+    view.at(placement)
+        .filter(|replica| runs(replica.container.state) && replica.standing != Standing::Leaving)
+        .filter_map(|replica| view.dial(replica))
+        .take(at_most)
+        .collect()
+}
