@@ -5,9 +5,12 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracing_subscriber::filter::Targets;
 
-use crate::domain::{ServiceName, Slot};
+use crate::domain::{ServiceName, Slot, manifest::AllowDeleteAll};
 
 use super::telemetry;
+
+/// The file that commands are about when none is named.
+const DEFAULT_FILE: &str = "quaymaster.yaml";
 
 /// Keeps every service of a file running on this Docker host, and moves
 /// traffic between releases through Caddy without a failed request.
@@ -178,7 +181,7 @@ pub enum Command {
 #[derive(Clone, Debug, Args)]
 pub struct FileArg {
     /// The desired-state file
-    #[arg(value_name = "FILE", env = "QUAYMASTER_FILE", default_value = "quaymaster.yaml")]
+    #[arg(value_name = "FILE", env = "QUAYMASTER_FILE", default_value = DEFAULT_FILE)]
     #[arg(hide_env_values = true)]
     pub file: PathBuf,
 }
@@ -194,7 +197,7 @@ pub struct FileOption {
 impl FileOption {
     /// Returns the file that was named, or the one that commands fall back to.
     pub fn or_default(&self) -> PathBuf {
-        self.file.clone().unwrap_or_else(|| PathBuf::from("quaymaster.yaml"))
+        self.file.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_FILE))
     }
 }
 
@@ -215,6 +218,12 @@ pub struct DeletionArg {
     /// Accept a file without any service, which removes all that run
     #[arg(long)]
     pub allow_delete_all: bool,
+}
+
+impl DeletionArg {
+    pub fn allowed(&self) -> AllowDeleteAll {
+        if self.allow_delete_all { AllowDeleteAll::Yes } else { AllowDeleteAll::No }
+    }
 }
 
 #[derive(Clone, Debug, Args)]
@@ -271,6 +280,8 @@ pub struct LogsArgs {
 
 #[derive(Clone, Debug, Args)]
 pub struct HistoryArgs {
+    #[command(flatten)]
+    pub file: FileOption,
     /// Only of this service
     #[arg(value_name = "SERVICE")]
     pub service: Option<ServiceName>,

@@ -62,19 +62,21 @@ pub struct FieldChange {
     pub to: Option<String>,
 }
 
-/// Returns what would change if `stack` were put in force.
+/// Returns what would change if `stack` were put in force instead of `before`.
 pub fn changes(
     stack: &Stack,
     seen: &Snapshot,
     memory: &Memory,
     plan: &Plan,
     report: &StatusReport,
+    before: Option<&Stack>,
 ) -> Changes {
     let containers = seen.containers.known().map_or(&[][..], Vec::as_slice);
     let mut services: BTreeMap<&ServiceName, ServiceChange> = BTreeMap::new();
     for (name, service) in &stack.services {
         let Some(status) = report.service(name) else { continue };
-        services.insert(name, change(service, status, seen, memory, plan));
+        let before = before.and_then(|stack| stack.services.get(name));
+        services.insert(name, change(service, status, before, seen, memory, plan));
     }
     for name in &report.orphans {
         services.insert(name, removal(name, containers));
@@ -96,11 +98,12 @@ pub fn changes(
 fn change(
     service: &Service,
     status: &ServiceStatus,
+    before: Option<&Service>,
     seen: &Snapshot,
     memory: &Memory,
     plan: &Plan,
 ) -> ServiceChange {
-    let fields = field_changes(service, status, seen, memory);
+    let fields = field_changes(service, status, before, seen, memory);
     let stepped = plan.steps.iter().any(|step| steps_on(step, &service.name));
     let action = if status.state == ServiceState::Held {
         Action::Held
@@ -157,6 +160,7 @@ fn removal(name: &ServiceName, containers: &[Container]) -> ServiceChange {
 fn field_changes(
     service: &Service,
     status: &ServiceStatus,
+    before: Option<&Service>,
     seen: &Snapshot,
     memory: &Memory,
 ) -> Vec<FieldChange> {
@@ -186,8 +190,7 @@ fn field_changes(
     if let Some(Release { spec, .. }) = release {
         compare("", &json(spec), &json(&service.spec), &mut fields);
     }
-    let accepted = memory.accepted.as_ref().and_then(|stack| stack.services.get(&service.name));
-    if let Some(before) = accepted {
+    if let Some(before) = before {
         compare("probe", &json(&before.probe), &json(&service.probe), &mut fields);
         compare("rollout", &json(&before.rollout), &json(&service.rollout), &mut fields);
         compare("depends_on", &json(&before.depends_on), &json(&service.depends_on), &mut fields);

@@ -13,8 +13,6 @@ pub enum Exit {
     Wrong,
     /// 2, by `plan --exit-code`: there is something to do.
     SomethingToDo,
-    /// 130: Ctrl-C, as shells count signals.
-    Interrupted,
 }
 
 impl From<Exit> for ExitCode {
@@ -23,7 +21,6 @@ impl From<Exit> for ExitCode {
             Exit::Done => 0,
             Exit::Failed => 1,
             Exit::Wrong | Exit::SomethingToDo => 2,
-            Exit::Interrupted => 130,
         })
     }
 }

@@ -4,19 +4,29 @@
 //! what is shown, [`report`] what is said of an error. Results go to standard
 //! output, everything else to standard error.
 
+mod apply;
 pub mod args;
+mod bars;
 pub mod changes;
 pub mod client;
 pub mod error;
 mod exit;
+mod flip;
 mod history;
+mod in_force;
+mod logs;
+mod look;
+mod plan;
 mod print;
 pub mod report;
 mod retry;
 mod rollback;
+mod run;
 mod screen;
+mod session;
 mod status;
 mod telemetry;
+mod validate;
 pub mod view;
 
 use std::{process::ExitCode, time::Duration};
@@ -53,15 +63,15 @@ fn run_to_end(globals: &Globals, command: Command) -> Result<Exit, CommandError>
 
 async fn perform(globals: &Globals, command: Command) -> Result<Exit, CommandError> {
     match command {
-        Command::Run(args) => todo!("{args:?}"),
-        Command::Apply(args) => todo!("{args:?}"),
-        Command::Plan(args) => todo!("{args:?}"),
-        Command::Validate(args) => todo!("{args:?}"),
+        Command::Run(args) => run::run(globals, &args).await,
+        Command::Apply(args) => apply::apply(globals, &args).await,
+        Command::Plan(args) => plan::plan(globals, &args).await,
+        Command::Validate(args) => validate::validate(globals, &args).await,
         Command::Status(args) => status::status(globals, &args).await,
         Command::Retry(args) => retry::retry(globals, &args).await,
         Command::Rollback(args) => rollback::rollback(globals, &args).await,
-        Command::Flip(args) => todo!("{args:?}"),
-        Command::Logs(args) => todo!("{args:?}"),
+        Command::Flip(args) => flip::flip(globals, &args).await,
+        Command::Logs(args) => logs::logs(globals, &args).await,
         Command::History(args) => history::history(globals, &args).await,
     }
 }

@@ -11,8 +11,9 @@ use super::{
     exit::Exit,
     view::{Ink, Page},
 };
-use crate::domain::ServiceName;
-use crate::server::BindError;
+use crate::{
+    docker::ConnectError, domain::ServiceName, lock::LockError, server::BindError, store::OpenError,
+};
 
 /// An error, taken apart for people or programs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -35,12 +36,13 @@ impl ErrorReport {
 
 /// Returns the text for standard error, without a line break at its end.
 pub fn render(page: Page, output: Output, error: &CommandError) -> String {
-    let report = ErrorReport::of(error);
     match output {
-        Output::Json => serde_json::to_string(&report).expect("plain data serialises"),
+        Output::Json => {
+            serde_json::to_string(&ErrorReport::of(error)).expect("plain data serialises")
+        }
         Output::People => match error {
             CommandError::File(text) => text.trim_end().to_owned(),
-            _ => render_for_people(page, &report),
+            other => render_for_people(page, &ErrorReport::of(other)),
         },
     }
 }
@@ -65,7 +67,12 @@ pub fn exit(error: &CommandError) -> Exit {
         CommandError::Client(_)
         | CommandError::Bind(_)
         | CommandError::Runtime(_)
+        | CommandError::Connect(_)
+        | CommandError::DockerUnseen(_)
         | CommandError::Docker(_)
+        | CommandError::Lock(_)
+        | CommandError::Store(_)
+        | CommandError::Clock(_)
         | CommandError::NothingRuns { .. }
         | CommandError::NotEdited { .. }
         | CommandError::NotWritten { .. }
@@ -80,7 +87,11 @@ fn hint(error: &CommandError) -> Option<String> {
         CommandError::Unreadable { .. } => {
             "name the file: quaymaster validate path/to/quaymaster.yaml".to_owned()
         }
+        CommandError::Connect(error) => return connect_hint(error).map(str::to_owned),
+        CommandError::DockerUnseen(why) => return docker_hint(why).map(str::to_owned),
         CommandError::Docker(failure) => return docker_hint(&failure.message).map(str::to_owned),
+        CommandError::Lock(error) => lock_hint(error).to_owned(),
+        CommandError::Store(error) => store_hint(error).to_owned(),
         CommandError::NoSuchService { known, .. } if known.is_empty() => {
             "it has none at all".to_owned()
         }
@@ -101,6 +112,7 @@ fn hint(error: &CommandError) -> Option<String> {
         }
         CommandError::File(_)
         | CommandError::Runtime(_)
+        | CommandError::Clock(_)
         | CommandError::NotEdited { .. }
         | CommandError::Print(_) => return None,
     };
@@ -135,14 +147,39 @@ fn bind_hint(error: &BindError) -> &'static str {
     }
 }
 
+fn connect_hint(error: &ConnectError) -> Option<&'static str> {
+    match error {
+        ConnectError::Unreachable { why, .. } => docker_hint(why),
+        ConnectError::UnsupportedHost(_) => None,
+        ConnectError::TooOld { .. } => Some("update Docker, then try again"),
+    }
+}
+
+fn lock_hint(error: &LockError) -> &'static str {
+    match error {
+        LockError::Held { .. } => {
+            "it converges by itself: edit the file, or look with `quaymaster status`"
+        }
+        LockError::Socket { .. } => "try again",
+    }
+}
+
+fn store_hint(error: &OpenError) -> &'static str {
+    match error {
+        OpenError::Held { .. } => "stop that one first, or give this one a --state-dir of its own",
+        OpenError::Folder { .. } | OpenError::Unreadable { .. } => {
+            "run it as root, or choose a --state-dir in a folder that is yours"
+        }
+    }
+}
+
 /// Returns the mend for the ways in which Docker is most often out of reach.
-pub fn docker_hint(message: &str) -> Option<&'static str> {
+fn docker_hint(message: &str) -> Option<&'static str> {
     let message = message.to_lowercase();
     let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
     if says(&["permission denied"]) {
         Some("use `sudo`, or join the group: `sudo usermod -aG docker $USER` and log in again")
-    } else if says(&["no such file", "connection refused", "not found", "error trying to connect"])
-    {
+    } else if says(&["no such", "refused", "not found", "timed out", "connect"]) {
         Some("is Docker running? `sudo systemctl start docker`; elsewhere? set DOCKER_HOST")
     } else {
         None

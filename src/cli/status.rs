@@ -2,51 +2,102 @@
 
 use std::time::Duration;
 
+use tracing::info;
+
 use super::{
-    args::{Globals, Output, StatusArgs},
-    client::Client,
+    args::{FileOption, Globals, Output, StatusArgs},
+    client::{Client, ClientError},
     error::CommandError,
     exit::Exit,
+    look::Onlooker,
     print, report,
     screen::Screen,
     view::{self, Ink, Page},
 };
-use crate::controller::StatusReport;
+use crate::{controller::StatusReport, domain::manifest::AllowDeleteAll};
+
+/// How many of a failed release's log lines are shown without being asked for.
+const LOG_LINES: usize = 8;
 
 /// The time between two looks of `--watch`.
 const WATCH_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Shows how the stack stands, once or until interrupted.
 pub async fn status(globals: &Globals, args: &StatusArgs) -> Result<Exit, CommandError> {
-    let client = Client::new(&globals.socket)?;
     if !args.watch {
-        show(globals.output(), &look(&client).await?)?;
+        show(globals.output(), &look_once(globals, &args.file).await?)?;
         return Ok(Exit::Done);
     }
+    let mut viewer = Viewer::new(globals, &args.file)?;
     if globals.output() == Output::People && Page::of_stdout().width.is_some() {
-        redraw(&client).await
+        redraw(&mut viewer).await
     } else {
-        follow(globals.output(), &client).await
+        follow(globals.output(), &mut viewer).await
     }
 }
 
-async fn look(client: &Client) -> Result<StatusReport, CommandError> {
-    Ok(client.status().await?)
+/// Returns how the stack stands: as the running controller says, else as it can
+/// be seen from here.
+///
+/// # Errors
+///
+/// Fails if the controller does not answer though it runs; without one, if the
+/// file is bad or Docker cannot be reached.
+pub async fn look_once(globals: &Globals, file: &FileOption) -> Result<StatusReport, CommandError> {
+    Viewer::new(globals, file)?.look().await
+}
+
+/// Where reports come from: the controller whenever one answers.
+struct Viewer<'a> {
+    globals: &'a Globals,
+    file: &'a FileOption,
+    client: Client,
+    onlooker: Option<Onlooker>,
+}
+
+impl<'a> Viewer<'a> {
+    fn new(globals: &'a Globals, file: &'a FileOption) -> Result<Viewer<'a>, CommandError> {
+        let client = Client::new(&globals.socket)?;
+        Ok(Viewer { globals, file, client, onlooker: None })
+    }
+
+    async fn look(&mut self) -> Result<StatusReport, CommandError> {
+        match self.client.status().await {
+            Ok(report) => {
+                self.onlooker = None;
+                return Ok(report);
+            }
+            Err(ClientError::NoController(socket)) => {
+                if self.onlooker.is_none() {
+                    info!("no controller answers at {}: looking from here", socket.display());
+                }
+            }
+            Err(error) => return Err(error.into()),
+        }
+        let onlooker = match &mut self.onlooker {
+            Some(onlooker) => onlooker,
+            none => {
+                let file = self.file.or_default();
+                none.insert(Onlooker::open(self.globals, &file, AllowDeleteAll::Yes).await?)
+            }
+        };
+        Ok(onlooker.status().await)
+    }
 }
 
 fn show(output: Output, report: &StatusReport) -> Result<(), CommandError> {
     match output {
         Output::Json => print::json(report),
-        Output::People => print::lines(&view::status::render(Page::of_stdout(), report)),
+        Output::People => print::lines(&view::status::render(Page::of_stdout(), report, LOG_LINES)),
     }
 }
 
 /// Draws over what was drawn before. A controller that restarts is waited for.
-async fn redraw(client: &Client) -> Result<Exit, CommandError> {
+async fn redraw(viewer: &mut Viewer<'_>) -> Result<Exit, CommandError> {
     let mut screen = Screen::of_stdout();
     let mut last = None;
     loop {
-        let trouble = match look(client).await {
+        let trouble = match viewer.look().await {
             Ok(report) => {
                 last = Some(report);
                 None
@@ -56,7 +107,7 @@ async fn redraw(client: &Client) -> Result<Exit, CommandError> {
         };
         let page = Page::of_stdout();
         let mut lines: Vec<String> =
-            last.iter().flat_map(|report| view::status::render(page, report)).collect();
+            last.iter().flat_map(|report| view::status::render(page, report, LOG_LINES)).collect();
         if let Some(error) = trouble {
             lines.insert(0, page.paint(Ink::Warning, &format!("As it was: {error}")));
         }
@@ -66,11 +117,11 @@ async fn redraw(client: &Client) -> Result<Exit, CommandError> {
 }
 
 /// Prints what changes, a line each.
-async fn follow(output: Output, client: &Client) -> Result<Exit, CommandError> {
+async fn follow(output: Output, viewer: &mut Viewer<'_>) -> Result<Exit, CommandError> {
     let mut last: Option<StatusReport> = None;
     let mut in_trouble = false;
     loop {
-        match look(client).await {
+        match viewer.look().await {
             Ok(report) => {
                 in_trouble = false;
                 follow_one(output, last.as_ref(), &report)?;

@@ -34,7 +34,10 @@ mod verdict;
 pub mod view;
 mod waiting;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -91,6 +94,18 @@ pub enum ServiceState {
     Held,
     /// Too little can be seen to tell.
     Unknown,
+}
+
+impl fmt::Display for ServiceState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            ServiceState::Settled => "settled",
+            ServiceState::Progressing => "progressing",
+            ServiceState::Degraded => "degraded",
+            ServiceState::Held => "held",
+            ServiceState::Unknown => "unknown",
+        })
+    }
 }
 
 /// Returns what to do next.

@@ -10,17 +10,15 @@ use crate::controller::status::{HoldStatus, ServiceStatus, StatusReport};
 use crate::domain::{ImageRef, Slot};
 use crate::plan::ServiceState;
 
-/// How many of a failed release's log lines are shown without being asked for.
-const LOG_LINES: usize = 8;
-
 /// Images longer than this are shortened where the page is narrow.
 const IMAGE_COLUMNS: usize = 28;
 
 /// Pages narrower than this get short image names.
 const WIDE_PAGE: usize = 110;
 
-/// Returns the whole report for people.
-pub fn render(page: Page, report: &StatusReport) -> Vec<String> {
+/// Returns the whole report for people, with at most `log_lines` of each failed
+/// release's log.
+pub fn render(page: Page, report: &StatusReport, log_lines: usize) -> Vec<String> {
     let mut lines = headline(page, report);
     if !report.services.is_empty() {
         lines.push(String::new());
@@ -32,7 +30,7 @@ pub fn render(page: Page, report: &StatusReport) -> Vec<String> {
     for service in &report.services {
         if let Some(hold) = &service.hold {
             lines.push(String::new());
-            lines.extend(held(page, service, hold));
+            lines.extend(held(page, service, hold, log_lines));
         }
     }
     lines
@@ -137,7 +135,7 @@ fn short_image(image: &ImageRef) -> String {
 }
 
 /// Returns what is known of a failed release, and the next command to type.
-pub fn held(page: Page, service: &ServiceStatus, hold: &HoldStatus) -> Vec<String> {
+fn held(page: Page, service: &ServiceStatus, hold: &HoldStatus, log_lines: usize) -> Vec<String> {
     let release = hold.release.as_ref().map_or(String::new(), |id| format!(" (release {id})"));
     let title = if hold.log.is_empty() {
         format!("✗ {} holds {}{release}", service.name, hold.image)
@@ -146,7 +144,7 @@ pub fn held(page: Page, service: &ServiceStatus, hold: &HoldStatus) -> Vec<Strin
     };
     let title = page.indented(0, &harmless(&title)).into_iter();
     let mut lines: Vec<String> = title.map(|line| page.paint(Ink::Bad, &line)).collect();
-    let skipped = hold.log.len().saturating_sub(LOG_LINES);
+    let skipped = hold.log.len().saturating_sub(log_lines);
     if skipped > 0 {
         let text = format!("  │ … {skipped} lines more: quaymaster logs {}", service.name);
         lines.push(page.paint(Ink::Dim, &text));
@@ -162,14 +160,14 @@ pub fn held(page: Page, service: &ServiceStatus, hold: &HoldStatus) -> Vec<Strin
 }
 
 pub fn state_text(state: ServiceState) -> String {
-    let (mark, word) = match state {
-        ServiceState::Settled => ("✓", "settled"),
-        ServiceState::Progressing => ("↻", "progressing"),
-        ServiceState::Degraded => ("!", "degraded"),
-        ServiceState::Held => ("✗", "held"),
-        ServiceState::Unknown => ("?", "unknown"),
+    let mark = match state {
+        ServiceState::Settled => "✓",
+        ServiceState::Progressing => "↻",
+        ServiceState::Degraded => "!",
+        ServiceState::Held => "✗",
+        ServiceState::Unknown => "?",
     };
-    format!("{mark} {word}")
+    format!("{mark} {state}")
 }
 
 pub fn ink(state: ServiceState) -> Ink {

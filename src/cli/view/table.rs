@@ -11,7 +11,7 @@ use super::{Ink, Page, wrap};
 const GAP: usize = 2;
 
 /// The narrowest that the last column is worth having beside the others.
-const MIN_LAST: usize = 22;
+const MIN_LAST: usize = 16;
 
 /// One cell: its text and what its colour says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,7 +70,13 @@ pub fn render<const N: usize>(page: Page, headers: [&str; N], rows: &[[Cell; N]]
             }
         }
     }
-    lines
+    // What is wider than the page all the same would break the columns.
+    match page.width {
+        Some(width) => {
+            lines.iter().map(|line| console::truncate_str(line, width, "…").into_owned()).collect()
+        }
+        None => lines,
+    }
 }
 
 /// Where the last column's texts stand.

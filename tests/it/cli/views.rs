@@ -29,7 +29,7 @@ fn page(width: usize) -> Page {
 #[test]
 fn the_status_table_fits_its_page() {
     for width in [60, 80, 120] {
-        let lines = view::status::render(page(width), &every_state());
+        let lines = view::status::render(page(width), &every_state(), 8);
         for line in &lines {
             assert!(console::measure_text_width(line) <= width, "{width} columns: {line}");
         }
@@ -39,7 +39,7 @@ fn the_status_table_fits_its_page() {
 
 #[test]
 fn a_pipe_gets_one_line_a_service() {
-    let lines = view::status::render(PIPE, &every_state());
+    let lines = view::status::render(PIPE, &every_state(), 8);
     for service in &every_state().services {
         let rows = lines.iter().filter(|line| line.starts_with(service.name.as_str()));
         assert_eq!(rows.count(), 1, "{}", service.name);
@@ -60,15 +60,15 @@ fn what_cannot_be_seen_is_said_first() {
     report.file.problem =
         Some("quaymaster.yaml:3:9: error: `prot` is not a key\n  mend".to_owned());
     report.orphans = vec!["old".parse().expect("a name")];
-    assert_snapshot!("status_trouble", view::status::render(page(80), &report).join("\n"));
+    assert_snapshot!("status_trouble", view::status::render(page(80), &report, 8).join("\n"));
 }
 
 #[test]
 fn plain_text_has_no_colour_and_colours_say_no_more_than_it() {
     let report = every_state();
-    let plain = view::status::render(page(100), &report).join("\n");
+    let plain = view::status::render(page(100), &report, 8).join("\n");
     let coloured = Page { width: Some(100), palette: Palette::Colours };
-    let coloured = view::status::render(coloured, &report).join("\n");
+    let coloured = view::status::render(coloured, &report, 8).join("\n");
     assert!(!plain.contains('\u{1b}'));
     assert!(coloured.contains('\u{1b}'));
     assert_eq!(console::strip_ansi_codes(&coloured), plain);
