@@ -129,10 +129,10 @@ pub trait Prober: Send + Sync {
     fn standings(&self) -> BTreeMap<ContainerId, ProbeStanding>;
 }
 
-/// Runs a command inside a replica.
+/// Runs a command inside a replica, for the prober.
 pub trait Exec: Send + Sync {
-    /// Runs the command and returns its exit code; one that takes longer than
-    /// `timeout` is a failure.
+    /// Returns the command's exit code; fails if it could not be run or has not
+    /// ended within `timeout`.
     fn exec(
         &self,
         id: &ContainerId,

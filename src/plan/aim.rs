@@ -23,7 +23,7 @@ pub struct Course {
 }
 
 pub enum Target {
-    Aim(Aim),
+    Aim(Box<Aim>),
     /// The declared image has to be pulled before there is a release.
     NeedsImage,
     /// The declaration failed and there is nothing to fall back on.
@@ -72,7 +72,7 @@ pub fn course(view: &View) -> Course {
     };
     let failed = hold.is_some() || failing.is_some();
     let target = match (&declared, failed) {
-        (Some(aim), false) => Target::Aim(aim.clone()),
+        (Some(aim), false) => Target::Aim(Box::new(aim.clone())),
         (None, false) => Target::NeedsImage,
         (_, true) => {
             let failed_release = match &hold {
@@ -80,7 +80,7 @@ pub fn course(view: &View) -> Course {
                 None => declared.as_ref().map(|aim| aim.placement.release.clone()),
             };
             match fallback(view, failed_release.as_ref()) {
-                Some(aim) => Target::Aim(aim),
+                Some(aim) => Target::Aim(Box::new(aim)),
                 None => Target::Nothing,
             }
         }

@@ -242,14 +242,15 @@ fn without_engine(world: World) -> Plan {
     for (name, service) in &world.stack.services {
         plan.services.insert(name.clone(), standing::unseen(world, service));
     }
-    let table = &world.memory.routes;
     if let Some(proxy) = world.proxy()
         && world.stack.proxy.is_some()
-        && !proxy.intact
         && proxy.table.is_empty()
-        && !table.is_empty()
     {
-        plan.steps.push(write(proxy, table.clone()));
+        let mut table = world.memory.routes.clone();
+        table.retain(|name, _| world.stack.services.get(name).is_some_and(|s| s.route.is_some()));
+        if !table.is_empty() {
+            plan.steps.push(write(proxy, table));
+        }
     }
     finish(world, plan)
 }

@@ -156,7 +156,7 @@ async fn requests_reach_the_loop_and_its_words_come_back() {
     let ClientError::Refused { error, hint } = refused else { panic!("{refused:?}") };
     assert_eq!(error, Refusal::NothingEarlier(worker.clone()).to_string());
     assert!(hint.expect("a hint").contains("quaymaster history worker"));
-    assert_eq!(client.history(None).await.expect("followed"), [event.clone()]);
+    assert_eq!(client.history(None).await.expect("followed"), std::slice::from_ref(&event));
     assert_eq!(client.history(Some(&worker)).await.expect("followed"), [event]);
     assert_eq!(client.history(Some(&other)).await.expect("followed"), []);
     loop_task.abort();

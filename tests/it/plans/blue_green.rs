@@ -1,7 +1,7 @@
 //! Blue-green and the swap inside a slot.
 
 use insta::assert_snapshot;
-use quaymaster::domain::{SlotChoice, memory::EventKind};
+use quaymaster::domain::{Observed, SlotChoice, memory::EventKind};
 
 use super::scene::*;
 
@@ -45,9 +45,7 @@ fn a_ready_first_release_gets_the_route() {
 fn what_runs_as_declared_is_left_alone() {
     let scene =
         Scene::of([service("shop")]).ready("shop", Blue, "v1", 1).routed("shop", Blue, "v1");
-    assert_snapshot!(scene.plan(), @r"
-        shop is settled: runs as declared
-    ");
+    assert_snapshot!(scene.plan(), @"shop is settled: runs as declared");
 }
 
 #[test]
@@ -218,9 +216,7 @@ fn a_held_release_is_removed_and_not_created_again() {
         shop is held: demo-shop-green-v2-1 exited with code 3; still serving shop:v1
     ");
     let gone = scene.edit(|scene| scene.containers_mut().truncate(1));
-    assert_snapshot!(gone.plan(), @r"
-        shop is held: demo-shop-green-v2-1 exited with code 3; still serving shop:v1
-    ");
+    assert_snapshot!(gone.plan(), @"shop is held: demo-shop-green-v2-1 exited with code 3; still serving shop:v1");
 }
 
 /// Does the hold that the plan asks for, as the controller would.
@@ -245,9 +241,7 @@ fn a_hold_ends_when_the_file_says_something_else() {
     });
     let (memory, _) = scene.pass();
     assert_eq!(memory.services.values().next().and_then(|shop| shop.hold.clone()), None);
-    assert_snapshot!(scene.plan(), @r"
-        shop is settled: runs as declared
-    ");
+    assert_snapshot!(scene.plan(), @"shop is settled: runs as declared");
 }
 
 #[test]
@@ -366,4 +360,23 @@ fn a_promotion_is_noted_with_what_it_replaced() {
     let (memory, _) = flipped.pass();
     let kinds: Vec<EventKind> = memory.history.iter().map(|event| event.kind).collect();
     assert_eq!(kinds, [EventKind::Started, EventKind::Promoted]);
+}
+
+#[test]
+fn a_proxy_wiped_while_docker_is_unknown_gets_back_exactly_what_stood() {
+    let scene = v2_is_active_and_v1_warm();
+    let (memory, _) = scene.pass();
+    let both = scene.edit(|scene| {
+        scene.memory = memory;
+        let failure = quaymaster::domain::snapshot::ObserveFailure::Failed("no socket".to_owned());
+        scene.seen.containers = quaymaster::domain::Observed::Unknown(failure);
+        let Observed::Known(proxy) = &mut scene.seen.proxy else { return };
+        proxy.table.clear();
+    });
+    let (_, plan) = both.pass();
+    let [quaymaster::plan::Step::WriteRoutes { table, .. }] = plan.steps.as_slice() else {
+        panic!("one write")
+    };
+    assert_eq!(*table, both.memory.routes);
+    assert_eq!(table.len(), 1);
 }

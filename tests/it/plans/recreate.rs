@@ -106,9 +106,7 @@ fn a_job_runs_once_and_is_settled_by_its_exit_code() {
           waits: 0 of 1 ready in blue, 1m1s left
     ");
     let done = Scene::of([job("v1")]).replica("db", Blue, "v1", 1, Exited { code: 0 });
-    assert_snapshot!(done.plan(), @r"
-        db is settled: runs as declared
-    ");
+    assert_snapshot!(done.plan(), @"db is settled: runs as declared");
     let failed = Scene::of([job("v1")]).replica("db", Blue, "v1", 1, Exited { code: 2 });
     assert_snapshot!(failed.plan(), @r"
         hold db:v1: demo-db-blue-v1-1 exited with code 2

@@ -9,7 +9,9 @@ pub mod client;
 pub mod docker;
 pub mod edge;
 pub mod host;
+pub mod registry;
 pub mod status;
+pub mod tiny;
 
 use std::{
     net::TcpListener,
