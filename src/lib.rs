@@ -1,5 +1,6 @@
 //! Quaymaster: a reconciling controller for plain Docker hosts.
 
+pub mod clock;
 pub mod domain;
 pub mod plan;
 pub mod ports;
