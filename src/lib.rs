@@ -2,5 +2,6 @@
 
 pub mod clock;
 pub mod domain;
+pub mod lock;
 pub mod plan;
 pub mod ports;

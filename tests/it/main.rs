@@ -1,2 +1,4 @@
 //! One binary for all integration tests: one link, and one place to look.
 
+mod child;
+mod lock;
