@@ -5,3 +5,4 @@ pub mod domain;
 pub mod lock;
 pub mod plan;
 pub mod ports;
+pub mod systemd;
