@@ -5,4 +5,5 @@ pub mod domain;
 pub mod lock;
 pub mod plan;
 pub mod ports;
+pub mod probe;
 pub mod systemd;

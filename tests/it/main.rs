@@ -2,4 +2,5 @@
 
 mod child;
 mod lock;
+mod probe;
 mod systemd;
