@@ -6,4 +6,5 @@ pub mod lock;
 pub mod plan;
 pub mod ports;
 pub mod probe;
+pub mod store;
 pub mod systemd;

@@ -3,4 +3,5 @@
 mod child;
 mod lock;
 mod probe;
+mod store;
 mod systemd;
