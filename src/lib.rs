@@ -6,5 +6,6 @@ pub mod lock;
 pub mod plan;
 pub mod ports;
 pub mod probe;
+pub mod source;
 pub mod store;
 pub mod systemd;

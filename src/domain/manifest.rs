@@ -29,7 +29,7 @@ impl fmt::Display for Report {
 }
 
 pub fn parse(input: &Input) -> Result<Stack, Report> {
-    Err(Report(format!("{}: {} bytes", input.file_name, input.text.len())))
+    Err(Report(format!("{}: {}", input.file_name, String::from_utf8_lossy(input.text))))
 }
 
 pub fn read_env_file(text: &str) -> Result<BTreeMap<String, String>, String> {

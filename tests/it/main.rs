@@ -3,5 +3,6 @@
 mod child;
 mod lock;
 mod probe;
+mod source;
 mod store;
 mod systemd;
