@@ -83,6 +83,7 @@ impl Platform {
 
 /// An engine that answered.
 pub(super) struct Connection {
+    pub endpoint: String,
     pub client: bollard::Docker,
     pub api: ApiVersion,
     pub platform: Platform,
@@ -116,7 +117,8 @@ pub(super) async fn connect(host: Option<&str>) -> Result<Connection, ConnectErr
         os: version.os.unwrap_or_default(),
         architecture: version.arch.unwrap_or_default(),
     };
-    Ok(Connection { client, api, platform, is_local: host.starts_with("unix://") })
+    let is_local = host.starts_with("unix://");
+    Ok(Connection { endpoint: host, client, api, platform, is_local })
 }
 
 fn client(host: &str) -> Result<bollard::Docker, ConnectError> {

@@ -93,6 +93,7 @@ impl Default for Options {
 
 /// One Docker engine, seen as one stack.
 pub struct Docker {
+    endpoint: String,
     client: bollard::Docker,
     stack: StackName,
     api: ApiVersion,
@@ -119,6 +120,7 @@ impl Docker {
         let connection = connection::connect(options.host.as_deref()).await?;
         let pulls = Pulls::new(&connection, stack, &options);
         Ok(Docker {
+            endpoint: connection.endpoint,
             client: connection.client,
             stack: stack.clone(),
             api: connection.api,
@@ -131,6 +133,11 @@ impl Docker {
             unreadable: Mutex::default(),
             overdue_execs: Mutex::default(),
         })
+    }
+
+    /// Returns where the engine is: `unix:///var/run/docker.sock`.
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
     }
 
     /// Returns the filter that sees nothing but this stack.

@@ -1,4 +1,16 @@
 //! The one integration-test binary.
 
+mod child;
+mod cli;
 mod docker_engine;
+mod e2e;
+mod examples;
+mod lock;
+mod manifest;
+mod plans;
+mod probe;
 mod rig;
+mod source;
+mod store;
+mod systemd;
+mod tidy;

@@ -1,10 +1,16 @@
-//! What tests against the real Docker and Caddy stand on.
+//! What tests against the real Docker and Caddy stand on: a [`host::Host`] with
+//! its own stack, images, Caddy and controller, and clients that count.
 //!
 //! Everything carries a name of its own and is removed by that name, so tests
 //! run side by side and next to anything else on the machine. Waiting is always
 //! a bounded poll of something observable.
 
+pub mod client;
+pub mod docker;
+pub mod edge;
+pub mod host;
 pub mod registry;
+pub mod status;
 pub mod tiny;
 
 use std::{
