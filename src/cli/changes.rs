@@ -22,6 +22,8 @@ use crate::plan::{Plan, ServiceState, Step};
 pub struct Changes {
     pub stack: StackName,
     pub something_to_do: bool,
+    /// Why a part of the world could not be compared.
+    pub unseen: Vec<String>,
     /// In the order of their names; unchanged ones too.
     pub services: Vec<ServiceChange>,
     /// What the first pass would begin with, in order.
@@ -89,10 +91,17 @@ pub fn changes(
     });
     Changes {
         stack: stack.name.clone(),
+        unseen: unseen(report),
         something_to_do: changing || !first_steps.is_empty(),
         services,
         first_steps,
     }
+}
+
+fn unseen(report: &StatusReport) -> Vec<String> {
+    let docker = report.docker.why.iter().map(|why| format!("Docker cannot be seen: {why}"));
+    let caddy = report.proxy.part.why.iter().map(|why| format!("Caddy cannot be seen: {why}"));
+    docker.chain(caddy).collect()
 }
 
 fn change(
@@ -283,10 +292,9 @@ fn way(service: &Service, status: &ServiceStatus, plan: &Plan) -> Vec<String> {
         return way;
     }
     if !moves {
-        way.push(format!(
-            "bring it to {} of the same release",
-            replica_count(service.replicas as usize)
-        ));
+        if status.slots.get(slot).is_none_or(|held| held.replicas != service.replicas) {
+            way.push(format!("bring it to {}", replica_count(service.replicas as usize)));
+        }
         return way;
     }
     let Some(active) = status.active_slot else {
