@@ -380,3 +380,15 @@ fn a_proxy_wiped_while_docker_is_unknown_gets_back_exactly_what_stood() {
     assert_eq!(*table, both.memory.routes);
     assert_eq!(table.len(), 1);
 }
+
+#[test]
+fn a_release_that_never_served_is_no_standby() {
+    let scene = v2_is_ready_in_green().edit(|scene| {
+        let shop = scene.service("shop");
+        scene.stack.services.insert(shop.name.clone(), tagged(shop, "v1"));
+    });
+    assert_snapshot!(scene.plan(), @r"
+        stop demo-shop-green-v2-1
+        shop is progressing: settling
+    ");
+}
