@@ -392,3 +392,24 @@ fn a_release_that_never_served_is_no_standby() {
         shop is progressing: settling
     ");
 }
+
+#[test]
+fn a_replica_that_gets_its_restart_policy_keeps_its_traffic() {
+    let scene = Scene::of([tagged(service("shop"), "v2")])
+        .ready("shop", Blue, "v1", 1)
+        .ready("shop", Green, "v2", 1)
+        .routed("shop", Green, "v2")
+        .in_hand(Work::Tends);
+    let plan = scene.plan();
+    assert!(!plan.contains("write routes"), "{plan}");
+    assert!(!plan.contains("not ready") && !plan.contains("0 of 1"), "{plan}");
+}
+
+#[test]
+fn a_replica_that_is_being_stopped_is_not_counted_on() {
+    let scene = Scene::of([service("shop")])
+        .ready("shop", Blue, "v1", 1)
+        .routed("shop", Blue, "v1")
+        .in_hand(Work::TakesAway);
+    assert!(scene.plan().contains("0 of 1 replicas ready"), "{}", scene.plan());
+}
