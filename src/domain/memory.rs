@@ -31,6 +31,13 @@ pub struct Memory {
     /// Pulls that failed, by what the file calls the image.
     pub failed_pulls: BTreeMap<ImageRef, Attempts>,
     pub services: BTreeMap<ServiceName, ServiceMemory>,
+    /// Writes to the proxy that failed since the last one that did not. Of this
+    /// run only, like `failed_host_steps`: a new start may try at once.
+    #[serde(skip)]
+    pub failed_writes: Option<Attempts>,
+    /// Networks and volumes that could not be made, likewise.
+    #[serde(skip)]
+    pub failed_host_steps: Option<Attempts>,
     /// Our routes as they last stood intact: what a wiped proxy gets back while
     /// the engine cannot be seen.
     pub routes: RouteTable,

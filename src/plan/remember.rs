@@ -12,7 +12,7 @@ use crate::domain::{
         Attempts, Event, EventKind, MAX_HISTORY, Placement, ReplicaMemory, RolloutMemory,
         ServiceMemory, Traffic,
     },
-    snapshot::{ContainerState, Failure, Outcome},
+    snapshot::{ContainerState, Failure, Outcome, Subject},
     time::Now,
 };
 
@@ -87,18 +87,22 @@ fn learn(memory: &mut Memory, outcome: &Outcome, now: Now) {
             service.hold = Some((**hold).clone());
             service.failed_steps = None;
         }
-        Outcome::Done { subject } => {
-            if let Some(service) = subject.service() {
-                memory.services.entry(service.clone()).or_default().failed_steps = None;
-            }
-        }
+        Outcome::Done { subject } => *attempts_at(memory, subject) = None,
         Outcome::Failed { subject, failure } => {
-            if let Some(name) = subject.service() {
-                let service = memory.services.entry(name.clone()).or_default();
-                let earlier = service.failed_steps.take();
-                service.failed_steps = Some(once_more(earlier, failure, now.at));
-            }
+            let attempts = attempts_at(memory, subject);
+            *attempts = Some(once_more(attempts.take(), failure, now.at));
         }
+    }
+}
+
+/// Returns where failures of steps on a subject are counted.
+fn attempts_at<'m>(memory: &'m mut Memory, subject: &Subject) -> &'m mut Option<Attempts> {
+    match subject {
+        Subject::Replica { service, .. } | Subject::Service(service) => {
+            &mut memory.services.entry(service.clone()).or_default().failed_steps
+        }
+        Subject::Proxy => &mut memory.failed_writes,
+        Subject::Host(_) => &mut memory.failed_host_steps,
     }
 }
 

@@ -76,7 +76,7 @@ fn settled(stack: &Stack) -> (Snapshot, Memory) {
         probes: BTreeMap::new(),
         pulls: BTreeMap::new(),
         outcomes: Vec::new(),
-        busy: BTreeSet::new(),
+        busy: BTreeMap::new(),
     };
     let early = Now { at: Timestamp(0), unix_ms: 0 };
     let mut memory = remember(stack, &memory, &snapshot, early);
