@@ -85,6 +85,8 @@ pub struct ReplicaMemory {
     pub restart_policy_set: bool,
     /// How often it was seen to stop running.
     pub deaths: u32,
+    /// When we stopped it, unless we have started it again since.
+    pub stopped_at: Option<Timestamp>,
     /// Since when it is seen not running, after it was seen otherwise.
     pub died_at: Option<Timestamp>,
 }
@@ -225,6 +227,7 @@ impl Memory {
             service.rollout.iter_mut().flat_map(|r| &mut r.started_at).for_each(&mut change);
             for replica in service.replicas.values_mut() {
                 replica.probed_ready_since.iter_mut().for_each(&mut change);
+                replica.stopped_at.iter_mut().for_each(&mut change);
                 replica.died_at.iter_mut().for_each(&mut change);
                 if let Traffic::UnroutedSince(at) = &mut replica.traffic {
                     change(at);

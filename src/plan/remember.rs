@@ -4,15 +4,15 @@
 //! Timers start when something is *first seen*; forgetting all of it starts
 //! them anew and breaks nothing.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use crate::domain::{
-    Container, ImageRef, Memory, Release, ServiceKind, ServiceName, Snapshot, Stack, Timestamp,
+    Container, ContainerId, ImageRef, Memory, Release, ServiceKind, ServiceName, Snapshot, Stack, Timestamp,
     memory::{
         Attempts, Event, EventKind, MAX_HISTORY, Placement, ReplicaMemory, RolloutMemory,
         ServiceMemory, Traffic,
     },
-    snapshot::{ContainerState, Failure, Outcome, Subject},
+    snapshot::{ContainerState, Failure, Outcome, Subject, Work},
     time::Now,
 };
 
@@ -20,6 +20,9 @@ use super::{
     aim::{self, Course, course},
     view::{Probed, View, World, placement_of, probed},
 };
+
+/// How long a replica has to stay ready before its earlier deaths are forgotten.
+const FORGIVEN_AFTER: Duration = Duration::from_secs(60);
 
 /// Returns what is to be known after this pass.
 pub fn remember(stack: &Stack, memory: &Memory, seen: &Snapshot, now: Now) -> Memory {
@@ -66,9 +69,13 @@ fn learn(memory: &mut Memory, outcome: &Outcome, now: Now) {
             memory.failed_pulls.insert(image.clone(), once_more(earlier, failure, now.at));
         }
         Outcome::RestartPolicySet { service, container } => {
-            let service = memory.services.entry(service.clone()).or_default();
-            service.replicas.entry(container.clone()).or_default().restart_policy_set = true;
-            service.failed_steps = None;
+            replica_of(memory, service, container).restart_policy_set = true;
+        }
+        Outcome::Started { service, container } => {
+            replica_of(memory, service, container).stopped_at = None;
+        }
+        Outcome::Stopped { service, container } => {
+            replica_of(memory, service, container).stopped_at = Some(now.at);
         }
         Outcome::Held { service, hold } => {
             note(
@@ -93,6 +100,17 @@ fn learn(memory: &mut Memory, outcome: &Outcome, now: Now) {
             *attempts = Some(once_more(attempts.take(), failure, now.at));
         }
     }
+}
+
+/// Returns what is remembered of a replica on which a step has just succeeded.
+fn replica_of<'m>(
+    memory: &'m mut Memory,
+    service: &ServiceName,
+    container: &ContainerId,
+) -> &'m mut ReplicaMemory {
+    let service = memory.services.entry(service.clone()).or_default();
+    service.failed_steps = None;
+    service.replicas.entry(container.clone()).or_default()
 }
 
 /// Returns where failures of steps on a subject are counted.
@@ -150,6 +168,9 @@ fn watch(
         (true, None) => Some(now),
         (false, _) => None,
     };
+    if replica.probed_ready_since.is_some_and(|since| since + FORGIVEN_AFTER <= now) {
+        replica.deaths = 0;
+    }
     match container.state {
         ContainerState::Running { .. } | ContainerState::Paused | ContainerState::Created => {
             replica.died_at = None;
@@ -159,9 +180,19 @@ fn watch(
         ContainerState::Restarting | ContainerState::Exited { .. } | ContainerState::Removing => {
             if replica.died_at.is_none() {
                 replica.died_at = Some(now);
-                replica.deaths = replica.deaths.saturating_add(1);
+                if replica.stopped_at.is_none() {
+                    replica.deaths = replica.deaths.saturating_add(1);
+                }
             }
         }
+    }
+    // Told apart here as well, in case the end of the step is never heard of.
+    let subject = Subject::Replica {
+        service: container.service.clone(),
+        container: container.name.clone(),
+    };
+    if seen.busy.get(&subject) == Some(&Work::TakesAway) {
+        replica.stopped_at = Some(now);
     }
     replica.traffic = traffic(seen, container, is_new, replica.traffic, now);
     replica

@@ -1,7 +1,7 @@
 //! What `plan` says, from a file, what runs, and what the planner makes of it.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     io,
     path::Path,
 };
