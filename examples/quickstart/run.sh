@@ -107,7 +107,6 @@ start_caddy() {
 {
 	admin unix/$DIR/caddy.sock
 	auto_https off
-	persist_config off
 }
 http://:$PORT {
 	respond "nothing here" 404
@@ -161,18 +160,18 @@ edit() {
 
 report_load() {
   kill -TERM "$LOAD"
-  local clean=yes requests failed reconnects
+  local clean=yes requests failed reopened
   wait "$LOAD" || clean=no
   LOAD=""
   requests=$(counted requests)
   failed=$(counted failed)
-  reconnects=$(counted reconnects)
+  reopened=$(($(counted reconnects) + $(counted dropped)))
   if [ "$clean" != yes ] || [ "${failed:-1}" != 0 ] || [ "${requests:-0}" = 0 ]; then
     cat "$DIR/load.json" "$DIR/load.log" >&2
     broken "${failed:-unknown} of ${requests:-unknown} requests failed"
   fi
   printf '  %s, %s %s\n' "$(bold "$requests requests")" "$(green "$failed failed")" \
-    "$(dim "($reconnects idle connections were opened again)")"
+    "$(dim "($reopened connections were opened again)")"
 }
 
 counted() { sed -n "s/.*\"$1\":\([0-9]*\).*/\1/p" "$DIR/load.json"; }

@@ -20,6 +20,31 @@ pub struct Holder {
     pub stack: Option<StackName>,
     /// The desired-state file it was started with.
     pub file: Option<String>,
+    /// None in that moment too.
+    pub purpose: Option<Purpose>,
+}
+
+/// What a process has the store open for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Purpose {
+    /// A controller, which keeps it as long as it lives.
+    Control,
+    /// A command that reads it once.
+    Glance,
+}
+
+impl Holder {
+    /// Returns whether it is worth waiting for: it will be gone in a moment, or
+    /// will have said in a moment what it is here for.
+    pub(super) fn is_passing(&self) -> bool {
+        // Until it has, the file still says who was here before.
+        let is_gone = |pid| !Path::new(&format!("/proc/{pid}")).exists();
+        match self.purpose {
+            Some(Purpose::Glance) | None => true,
+            Some(Purpose::Control) => self.pid.is_some_and(is_gone),
+        }
+    }
 }
 
 impl fmt::Display for Holder {
@@ -47,6 +72,7 @@ impl LockFile {
         folder: &Path,
         stack: &StackName,
         file: &str,
+        purpose: Purpose,
     ) -> io::Result<Result<LockFile, Holder>> {
         let mut lock = OpenOptions::new()
             .read(true)
@@ -65,6 +91,7 @@ impl LockFile {
             pid: Some(std::process::id()),
             stack: Some(stack.clone()),
             file: Some(file.to_owned()),
+            purpose: Some(purpose),
         };
         // Only for people: a full disk must not keep a controller from running.
         if let Err(error) = write_holder(&mut lock, &holder) {
@@ -87,5 +114,6 @@ fn read_holder(lock: &mut File) -> Holder {
         pid: None,
         stack: None,
         file: None,
+        purpose: None,
     })
 }

@@ -24,7 +24,8 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use crate::{
@@ -37,13 +38,18 @@ use crate::{
 
 use disk::{Disk, DiskError};
 pub use lock::Holder;
-use lock::LockFile;
+use lock::{LockFile, Purpose};
 use records::Shelf;
 
 /// A memory that differs from the saved one in nothing but its clock is saved
 /// only when the clock has moved this far: an idle controller writes once a
 /// minute, and a reboot forgets at most a minute of waiting.
 const CLOCK_SAVED_EVERY: Duration = Duration::from_secs(60);
+
+/// How long whoever only glances at the store is waited for, and how often it is
+/// looked whether it is gone. Opening and reading one takes some 30 ms.
+const GLANCE_PATIENCE: Duration = Duration::from_secs(5);
+const GLANCE_PAUSE: Duration = Duration::from_millis(5);
 
 /// Why a store could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -92,7 +98,7 @@ impl Store {
         let folder = state_dir.join(stack.as_str());
         let at_folder = |source| OpenError::Folder { folder: folder.clone(), source };
         disk::make_private_folder(&folder).map_err(at_folder)?;
-        let lock = take_lock(&folder, stack, file)?;
+        let lock = take_lock(&folder, stack, file, Purpose::Control)?;
         let mut state = State { disk: None, shelf: Shelf::default(), warned: false };
         match disk::open_or_set_aside(&folder) {
             Ok((disk, shelf)) => {
@@ -116,7 +122,7 @@ impl Store {
             Ok(false) => return Ok(Memory::default()),
             Err(source) => return Err(OpenError::Folder { folder, source }),
         }
-        let _lock = take_lock(&folder, stack, file)?;
+        let _lock = take_lock(&folder, stack, file, Purpose::Glance)?;
         if !disk::exists(&folder) {
             return Ok(Memory::default());
         }
@@ -191,13 +197,29 @@ fn is_saved(shelf: &Shelf, memory: &Memory) -> bool {
         }
 }
 
-fn take_lock(folder: &Path, stack: &StackName, file: &str) -> Result<LockFile, OpenError> {
-    match LockFile::take(folder, stack, file) {
-        Ok(Ok(lock)) => Ok(lock),
-        Ok(Err(holder)) => {
-            Err(OpenError::Held { stack: stack.clone(), folder: folder.to_owned(), holder })
+/// Takes the lock; waits for whoever only glances, so that a `status` at the
+/// wrong moment keeps no controller from starting.
+fn take_lock(
+    folder: &Path,
+    stack: &StackName,
+    file: &str,
+    purpose: Purpose,
+) -> Result<LockFile, OpenError> {
+    let deadline = Instant::now() + GLANCE_PATIENCE;
+    loop {
+        match LockFile::take(folder, stack, file, purpose) {
+            Ok(Ok(lock)) => return Ok(lock),
+            Ok(Err(holder)) if holder.is_passing() && Instant::now() < deadline => {
+                thread::sleep(GLANCE_PAUSE);
+            }
+            Ok(Err(holder)) => {
+                let (stack, folder) = (stack.clone(), folder.to_owned());
+                return Err(OpenError::Held { stack, folder, holder });
+            }
+            Err(source) => {
+                return Err(OpenError::Folder { folder: folder.to_owned(), source });
+            }
         }
-        Err(source) => Err(OpenError::Folder { folder: folder.to_owned(), source }),
     }
 }
 

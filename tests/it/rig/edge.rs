@@ -123,7 +123,7 @@ impl Edge {
 
     fn text(&self, fallback: &str) -> String {
         format!(
-            "{{\n\tadmin unix/{}\n\tauto_https off\n\tpersist_config off\n}}\n\
+            "{{\n\tadmin unix/{}\n\tauto_https off\n}}\n\
              http://:{} {{\n\trespond \"{fallback}\" 404\n}}\n",
             self.admin().display(),
             self.port,

@@ -135,6 +135,26 @@ fn a_store_in_use_names_who_uses_it() {
 }
 
 #[test]
+fn a_controller_waits_for_whoever_only_glances() {
+    let folder = tempfile::tempdir().expect("a folder");
+    drop(open(folder.path()));
+    let path = folder.path().join("shop/lock");
+    let glance = r#"{"pid":1,"stack":"shop","file":"other.yaml","purpose":"glance"}"#;
+    let mut lock =
+        std::fs::File::options().read(true).write(true).open(&path).expect("it is there");
+    lock.lock().expect("nobody has it");
+    std::io::Write::write_all(&mut lock, glance.as_bytes()).expect("it is ours");
+    lock.set_len(glance.len() as u64).expect("it is ours");
+    let state_dir = folder.path().to_owned();
+    let opening = std::thread::spawn(move || Store::open(&state_dir, &stack(), "quaymaster.yaml"));
+    // However long the other takes to come to the lock: it must not have given up.
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    assert!(!opening.is_finished(), "it did not wait");
+    drop(lock);
+    assert!(opening.join().expect("no panic").is_ok());
+}
+
+#[test]
 fn another_stack_has_its_own_store() {
     let folder = tempfile::tempdir().expect("a folder");
     let shop = open(folder.path());

@@ -3,13 +3,20 @@
 use std::{
     io::{self, Write},
     net::TcpStream,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use super::options::Target;
 use crate::http::{Afterwards, Incoming, Response};
 
 const TIMEOUT: Duration = Duration::from_secs(15);
+
+/// A connection that ends without an answer within this time was closed with the
+/// request unread; later, the request had been at work and was cut.
+const UNREAD_WITHIN: Duration = Duration::from_millis(250);
+
+/// How often a request that nobody read is sent.
+const MAX_TRIES: u32 = 4;
 
 /// How long a connection lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,8 +28,10 @@ pub enum Lifetime {
 /// What became of one request.
 pub struct Outcome {
     pub answer: io::Result<Response>,
-    /// The kept connection had been closed in the meantime.
+    /// Whether the kept connection had been closed in the meantime.
     pub reconnected: bool,
+    /// How many fresh connections were closed with the request unread.
+    pub dropped: u64,
 }
 
 pub struct Client<'a> {
@@ -36,6 +45,13 @@ struct Connection {
     incoming: Incoming<TcpStream>,
 }
 
+/// What became of one try.
+enum Tried {
+    Answered(Response),
+    Unread(io::Error),
+    Failed(io::Error),
+}
+
 impl<'a> Client<'a> {
     pub fn new(target: &'a Target, lifetime: Lifetime) -> Client<'a> {
         Client { target, lifetime, kept: None }
@@ -43,34 +59,48 @@ impl<'a> Client<'a> {
 
     /// Asks once.
     pub fn get(&mut self) -> Outcome {
-        if let Some(mut connection) = self.kept.take() {
-            let answer = connection.get(self.target, self.lifetime);
-            let untouched = connection.incoming.is_empty();
-            match &answer {
-                Err(why) if untouched && is_closed(why) => {}
-                Ok(_) | Err(_) => return self.done(connection, answer),
+        let (mut reconnected, mut dropped) = (false, 0);
+        let mut tries = 1;
+        let answer = loop {
+            let (tried, was_kept) = match self.kept.take() {
+                Some(connection) => (self.ask(connection), true),
+                None => (self.ask_afresh(), false),
+            };
+            match tried {
+                Tried::Answered(answer) => break Ok(answer),
+                Tried::Failed(why) => break Err(why),
+                Tried::Unread(why) if tries == MAX_TRIES => break Err(why),
+                Tried::Unread(_) if was_kept => reconnected = true,
+                Tried::Unread(_) => dropped += 1,
             }
-            return Outcome { reconnected: true, ..self.get_afresh() };
-        }
-        self.get_afresh()
+            tries += 1;
+        };
+        Outcome { answer, reconnected, dropped }
     }
 
-    fn get_afresh(&mut self) -> Outcome {
+    fn ask_afresh(&mut self) -> Tried {
         match Connection::open(self.target) {
-            Ok(mut connection) => {
-                let answer = connection.get(self.target, self.lifetime);
-                self.done(connection, answer)
-            }
-            Err(why) => Outcome { answer: Err(why), reconnected: false },
+            Ok(connection) => self.ask(connection),
+            Err(why) => Tried::Failed(why),
         }
     }
 
-    fn done(&mut self, connection: Connection, answer: io::Result<Response>) -> Outcome {
-        let reusable = answer.as_ref().is_ok_and(|a| a.afterwards == Afterwards::KeepAlive);
-        if reusable && self.lifetime == Lifetime::Kept {
-            self.kept = Some(connection);
+    fn ask(&mut self, mut connection: Connection) -> Tried {
+        let sent = Instant::now();
+        match connection.get(self.target, self.lifetime) {
+            Ok(answer) => {
+                if answer.afterwards == Afterwards::KeepAlive && self.lifetime == Lifetime::Kept {
+                    self.kept = Some(connection);
+                }
+                Tried::Answered(answer)
+            }
+            Err(why) => {
+                let unread = connection.incoming.is_empty()
+                    && is_closed(&why)
+                    && sent.elapsed() < UNREAD_WITHIN;
+                if unread { Tried::Unread(why) } else { Tried::Failed(why) }
+            }
         }
-        Outcome { answer, reconnected: false }
     }
 }
 
@@ -98,7 +128,7 @@ impl Connection {
     }
 }
 
-/// Returns whether the peer had closed before it saw the request.
+/// Returns whether the peer closed the connection.
 fn is_closed(why: &io::Error) -> bool {
     matches!(
         why.kind(),

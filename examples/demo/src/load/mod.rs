@@ -3,10 +3,12 @@
 //!
 //! Two kinds of clients: those that keep their connection, as browsers and
 //! other proxies do, and those that make a fresh connection for each request.
-//! A kept connection that the server closed while it was idle is opened again
-//! and the request repeated, as RFC 9112 section 9.3.1 lets every client do:
-//! that is counted as a reconnect, not as a failure. Everything else that is
-//! no `200` is a failure.
+//! A connection that ends at once and without a byte of an answer was never
+//! taken up by the server; the request is then repeated on another one, as RFC
+//! 9110 section 9.2.2 lets every client do. That is counted, apart for a kept
+//! connection that had been closed while it was idle (`reconnects`) and for a
+//! fresh one (`dropped`). Everything else that is no `200` is a failure: another
+//! status, an answer that is cut, a request that is cut while it is worked on.
 
 mod client;
 mod options;

@@ -22,6 +22,7 @@ struct Counts {
     requests: u64,
     failed: u64,
     reconnects: u64,
+    dropped: u64,
     /// By the first two words of the answer, `VERSION SLOT`.
     answers: BTreeMap<String, Answers>,
     failures: Vec<Failure>,
@@ -50,6 +51,7 @@ impl Tally {
         let mut counts = self.lock();
         counts.requests += 1;
         counts.reconnects += u64::from(outcome.reconnected);
+        counts.dropped += outcome.dropped;
         let what = match outcome.answer {
             Ok(answer) if answer.status == 200 => {
                 let label = label(&answer.body);
@@ -90,10 +92,11 @@ impl Tally {
             format!(r#"{{"after_ms":{},"what":{}}}"#, failure.after_ms, quoted(&failure.what))
         });
         format!(
-            r#"{{"requests":{},"failed":{},"reconnects":{},"ms":{},"answers":{{{}}},"failures":[{}]}}"#,
+            r#"{{"requests":{},"failed":{},"reconnects":{},"dropped":{},"ms":{},"answers":{{{}}},"failures":[{}]}}"#,
             counts.requests,
             counts.failed,
             counts.reconnects,
+            counts.dropped,
             self.began.elapsed().as_millis(),
             answers.collect::<Vec<_>>().join(","),
             failures.collect::<Vec<_>>().join(","),
