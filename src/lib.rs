@@ -11,3 +11,4 @@ pub mod controller;
 pub mod domain;
 pub mod plan;
 pub mod ports;
+pub mod sim;
