@@ -4,11 +4,23 @@
 //!
 //! - 0 [`domain`]: the words as types; the file, the snapshot, the memory
 //! - 1 [`plan`]: what to do next, purely
-//! - 2 [`ports`] and the adapters behind them
-//! - 3 [`controller`]: the loop
+//! - 2 [`ports`] and the adapters behind them: [`docker`], [`caddy`], [`probe`],
+//!   [`store`], [`source`], [`clock`], [`lock`], [`systemd`]
+//! - 3 [`controller`]: the loop; [`server`]: how it answers
+//! - 4 [`cli`]: the command line
 
+pub mod caddy;
+pub mod cli;
+pub mod clock;
 pub mod controller;
+pub mod docker;
 pub mod domain;
+pub mod lock;
 pub mod plan;
 pub mod ports;
+pub mod probe;
+pub mod server;
 pub mod sim;
+pub mod source;
+pub mod store;
+pub mod systemd;

@@ -4,7 +4,7 @@
 //! [`crate::sim`] implements all of them over one in-memory world, so every
 //! method here is a place where a crash or a fault can be injected.
 
-use std::{collections::BTreeMap, future::Future, time::Duration};
+use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
 use crate::domain::{
     Container, ContainerId, Digest, ImageId, ImageRef, Memory, Probe, Resolution, RouteTable,
@@ -127,6 +127,29 @@ pub trait Prober: Send + Sync {
     /// Returns what the probes have shown so far; a target that was not probed
     /// yet is absent.
     fn standings(&self) -> BTreeMap<ContainerId, ProbeStanding>;
+}
+
+/// Runs a command inside a replica, for the prober.
+pub trait Exec: Send + Sync {
+    /// Returns the command's exit code; fails if it could not be run or has not
+    /// ended within `timeout`.
+    fn exec(
+        &self,
+        id: &ContainerId,
+        command: &[String],
+        timeout: Duration,
+    ) -> impl Future<Output = Result<i64, Failure>> + Send;
+}
+
+impl<T: Exec> Exec for Arc<T> {
+    fn exec(
+        &self,
+        id: &ContainerId,
+        command: &[String],
+        timeout: Duration,
+    ) -> impl Future<Output = Result<i64, Failure>> + Send {
+        T::exec(self, id, command, timeout)
+    }
 }
 
 /// Keeps the memory across restarts.

@@ -74,6 +74,15 @@ pub struct Pass {
     pub revisit: Option<Timestamp>,
 }
 
+/// What a look came to.
+#[derive(Clone, Copy, Debug)]
+pub struct Look<'a> {
+    pub stack: &'a Stack,
+    pub seen: &'a Snapshot,
+    pub memory: &'a Memory,
+    pub plan: &'a Plan,
+}
+
 impl<E, X, P, L, S, C> Controller<E, X, P, L, S, C>
 where
     E: Engine + 'static,
@@ -104,6 +113,26 @@ where
     /// Does one pass. Steps that change the world are begun, not awaited, apart
     /// from the one write to the proxy, which takes milliseconds.
     pub async fn pass(&mut self) -> Pass {
+        let (seen, plan, now) = self.decide().await;
+        self.say_changes(&plan);
+        let steps = self.begin(&plan).await;
+        let pass = Pass {
+            steps,
+            converged: self.is_converged(&seen, &plan, steps),
+            revisit: plan.revisit,
+        };
+        self.last = Some((seen, plan, now));
+        pass
+    }
+
+    /// Looks and decides as a pass does, and begins nothing.
+    pub async fn look(&mut self) -> Look<'_> {
+        let decided = self.decide().await;
+        let (seen, plan, _) = &*self.last.insert(decided);
+        Look { stack: &self.stack, seen, memory: &self.memory, plan }
+    }
+
+    async fn decide(&mut self) -> (Snapshot, Plan, Now) {
         self.load_file().await;
         let outcomes = self.take_outcomes();
         let mut seen = self.observe(outcomes).await;
@@ -121,16 +150,7 @@ where
         for violation in &violations {
             error!(%violation, "a plan was about to break a rule and is not followed: a bug");
         }
-        let plan = without_violations(plan, &violations);
-        self.say_changes(&plan);
-        let steps = self.begin(&plan).await;
-        let pass = Pass {
-            steps,
-            converged: self.is_converged(&seen, &plan, steps),
-            revisit: plan.revisit,
-        };
-        self.last = Some((seen, plan, now));
-        pass
+        (seen, without_violations(plan, &violations), now)
     }
 
     /// Waits for the next step in flight to end; false if there is none.

@@ -3,7 +3,10 @@
 //! Made from one pass and nothing else, so a report is never a mixture of two
 //! moments. It holds no secret value: of a container's spec it shows nothing.
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -149,6 +152,29 @@ impl StatusReport {
 
     pub fn service(&self, name: &ServiceName) -> Option<&ServiceStatus> {
         self.services.iter().find(|service| service.name == *name)
+    }
+
+    /// Returns the whole in one line: `shop: 3 settled, 1 held (worker)`.
+    pub fn line(&self) -> String {
+        let mut names: BTreeMap<ServiceState, Vec<&str>> = BTreeMap::new();
+        for service in &self.services {
+            names.entry(service.state).or_default().push(service.name.as_str());
+        }
+        let counts = names.iter().map(|(state, names)| match state {
+            ServiceState::Settled => format!("{} {state}", names.len()),
+            ServiceState::Progressing
+            | ServiceState::Degraded
+            | ServiceState::Held
+            | ServiceState::Unknown => format!("{} {state} ({})", names.len(), names.join(", ")),
+        });
+        let mut parts: Vec<String> = counts.collect();
+        if parts.is_empty() {
+            parts.push("no services".to_owned());
+        }
+        if !self.file.valid {
+            parts.push("the file is not valid".to_owned());
+        }
+        format!("{}: {}", self.stack, parts.join(", "))
     }
 }
 

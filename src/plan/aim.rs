@@ -2,7 +2,7 @@
 //! is held, the one to fall back on.
 
 use crate::domain::{
-    Digest, ImageId, ImageRef, Release, ReleaseId, Resolution, Slot, SlotChoice, Strategy,
+    ImageRef, Release, ReleaseId, Resolution, Slot, SlotChoice, Strategy,
     memory::{Hold, Placement},
 };
 
@@ -23,7 +23,7 @@ pub struct Course {
 }
 
 pub enum Target {
-    Aim(Aim),
+    Aim(Box<Aim>),
     /// The declared image has to be pulled before there is a release.
     NeedsImage,
     /// The declaration failed and there is nothing to fall back on.
@@ -64,7 +64,7 @@ impl Course {
 
 /// Sets the course of a service.
 pub fn course(view: &View) -> Course {
-    let declared = resolve(view).map(|found| declared_aim(view, found.digest, found.image_id));
+    let declared = declared_release(view).map(|release| declared_aim(view, release));
     let hold = current_hold(view);
     let failing = match &hold {
         Some(_) => None,
@@ -72,7 +72,7 @@ pub fn course(view: &View) -> Course {
     };
     let failed = hold.is_some() || failing.is_some();
     let target = match (&declared, failed) {
-        (Some(aim), false) => Target::Aim(aim.clone()),
+        (Some(aim), false) => Target::Aim(Box::new(aim.clone())),
         (None, false) => Target::NeedsImage,
         (_, true) => {
             let failed_release = match &hold {
@@ -80,7 +80,7 @@ pub fn course(view: &View) -> Course {
                 None => declared.as_ref().map(|aim| aim.placement.release.clone()),
             };
             match fallback(view, failed_release.as_ref()) {
-                Some(aim) => Target::Aim(aim),
+                Some(aim) => Target::Aim(Box::new(aim)),
                 None => Target::Nothing,
             }
         }
@@ -94,11 +94,18 @@ fn current_hold(view: &View) -> Option<Hold> {
 }
 
 /// Returns what the declared image means here: as it was resolved before, else
-/// as a container of it says, else as the host's own images say.
+/// as a release that is remembered or a container of it says, else as the
+/// host's own images say.
 pub fn resolve(view: &View) -> Option<Resolution> {
     let image = &view.service.image;
     if let Some(known) = view.world.memory.resolutions.get(image) {
         return Some(known.clone());
+    }
+    if let Some(release) = view.memory.releases.iter().rev().find(|r| r.image == *image) {
+        return Some(Resolution {
+            digest: release.digest.clone(),
+            image_id: release.image_id.clone(),
+        });
     }
     let same_reference = view.replicas.iter().find(|replica| replica.container.image == *image);
     if let Some(replica) = same_reference {
@@ -110,8 +117,12 @@ pub fn resolve(view: &View) -> Option<Resolution> {
     view.world.seen.host.known()?.resolve(image)
 }
 
-fn declared_aim(view: &View, digest: Digest, image_id: ImageId) -> Aim {
-    let release = view.service.release(digest, image_id);
+/// Returns the release that the file declares, once its image is resolved.
+pub fn declared_release(view: &View) -> Option<Release> {
+    resolve(view).map(|found| view.service.release(found.digest, found.image_id))
+}
+
+fn declared_aim(view: &View, release: Release) -> Aim {
     let slot = slot_for(view, &release.id);
     let placement = Placement { slot, release: release.id.clone() };
     Aim { placement, release: Some(release), origin: Origin::Declared }

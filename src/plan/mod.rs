@@ -34,7 +34,10 @@ mod verdict;
 pub mod view;
 mod waiting;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -91,6 +94,18 @@ pub enum ServiceState {
     Held,
     /// Too little can be seen to tell.
     Unknown,
+}
+
+impl fmt::Display for ServiceState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            ServiceState::Settled => "settled",
+            ServiceState::Progressing => "progressing",
+            ServiceState::Degraded => "degraded",
+            ServiceState::Held => "held",
+            ServiceState::Unknown => "unknown",
+        })
+    }
 }
 
 /// Returns what to do next.
@@ -227,14 +242,15 @@ fn without_engine(world: World) -> Plan {
     for (name, service) in &world.stack.services {
         plan.services.insert(name.clone(), standing::unseen(world, service));
     }
-    let table = &world.memory.routes;
     if let Some(proxy) = world.proxy()
         && world.stack.proxy.is_some()
-        && !proxy.intact
         && proxy.table.is_empty()
-        && !table.is_empty()
     {
-        plan.steps.push(write(proxy, table.clone()));
+        let mut table = world.memory.routes.clone();
+        table.retain(|name, _| world.stack.services.get(name).is_some_and(|s| s.route.is_some()));
+        if !table.is_empty() {
+            plan.steps.push(write(proxy, table));
+        }
     }
     finish(world, plan)
 }

@@ -43,6 +43,10 @@ pub fn retry(
         return Err(Refusal::NotHeld(name.clone()));
     }
     remembered.rollout = None;
+    // The tag may mean another image by now, so what it meant is forgotten too.
+    if let Some(release) = was_held.as_ref().and_then(|hold| hold.release.as_ref()) {
+        remembered.releases.retain(|record| record.id != *release);
+    }
     memory.resolutions.remove(&service.image);
     note(
         &mut memory,

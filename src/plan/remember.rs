@@ -32,6 +32,7 @@ pub fn remember(stack: &Stack, memory: &Memory, seen: &Snapshot, now: Now) -> Me
     }
     if let Some(proxy) = seen.proxy.known()
         && proxy.intact
+        && !proxy.table.is_empty()
     {
         memory.routes = proxy.table.clone();
     }

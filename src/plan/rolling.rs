@@ -11,7 +11,7 @@ use super::{
     aim::{Aim, Course},
     draft::{Dependencies, Draft},
     routing::{self, FlipGate},
-    view::{Replica, Standing, View, count},
+    view::{Replica, View, count},
 };
 
 /// Plans a service towards its target.
@@ -88,14 +88,7 @@ fn next_numbers(view: &View, target: &Placement) -> impl Iterator<Item = u32> + 
 fn leaving<'v, 'a>(view: &'v View<'a>, aim: &'v Aim) -> impl Iterator<Item = &'v Replica<'a>> {
     let wanted = usize::try_from(wanted_old(view, &aim.placement)).unwrap_or(usize::MAX);
     let is_over = view.all_ready_at(&aim.placement);
-    let serving = |replica: &&Replica| match replica.standing {
-        Standing::Ready | Standing::Pending { .. } => true,
-        Standing::Failing { .. }
-        | Standing::Created
-        | Standing::Ended { .. }
-        | Standing::Leaving
-        | Standing::Impostor => false,
-    };
+    let serving = |replica: &&Replica| replica.may_become_ready();
     let surplus_old = old(view, &aim.placement).filter(serving).skip(wanted);
     let down_old = old(view, &aim.placement)
         .filter(move |r| is_over || !r.runs())

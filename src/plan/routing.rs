@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use crate::domain::{Backend, ReleaseId, memory::Placement, snapshot::ContainerState};
 
-use super::view::{Standing, View};
+use super::view::{Replica, Standing, View};
 
 /// Whether the strategy says that the route may move to the target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,14 +71,7 @@ fn choose(
 /// Returns whether nothing of a placement can take requests, for certain: a
 /// replica that was not probed often enough to tell is given the benefit.
 fn is_down(view: &View, placement: &Placement) -> bool {
-    view.at(placement).all(|replica| match replica.standing {
-        Standing::Ready | Standing::Pending { .. } => false,
-        Standing::Failing { .. }
-        | Standing::Created
-        | Standing::Ended { .. }
-        | Standing::Leaving
-        | Standing::Impostor => true,
-    })
+    !view.at(placement).any(Replica::may_become_ready)
 }
 
 /// With proxy and memory both gone: the ready release that started first. The

@@ -1,13 +1,13 @@
 //! How a service stands, in one word and one sentence.
 
-use crate::domain::{Service, memory::Placement};
+use crate::domain::{Service, Strategy, memory::Placement};
 
 use super::{
     ServicePlan, ServiceState, WaitingOn,
     aim::{Course, Origin},
     draft::Draft,
     verdict,
-    view::{View, World, why_unknown},
+    view::{Replica, Standing, View, World, placement_of, why_unknown},
 };
 
 /// Returns the standing of a declared service.
@@ -17,6 +17,7 @@ pub fn of(view: &View, course: &Course, draft: &Draft) -> ServicePlan {
     if let Some(active) = &active
         && let Some(until) = verdict::bake_ends(view, active)
         && course.hold.is_none()
+        && course.failing.is_none()
     {
         waiting_on.insert(0, WaitingOn::Bake { until });
     }
@@ -49,13 +50,19 @@ fn judge(
     if let Some(reason) =
         course.hold.as_ref().map(|h| &h.reason).or(course.failing.as_ref().map(|f| &f.reason))
     {
-        let serves = match active {
-            Some(active) if view.ready_at(active) > 0 => {
-                format!("; still serving {}", serving(active))
+        let goes_to = || course.aim().map(|aim| aim.placement.clone());
+        let turns_to = draft.backend.as_ref().map(placement_of).or_else(goes_to);
+        let serves = match (turns_to.as_ref(), active) {
+            (Some(to), Some(active)) if to != active => format!("going back to {}", serving(to)),
+            (_, Some(active)) if view.ready_at(active) > 0 => {
+                format!("still serving {}", serving(active))
             }
-            Some(_) | None => "; nothing else to serve".to_owned(),
+            (Some(to), Some(_)) if course.failed_release() != Some(&to.release) => {
+                format!("going back to {}", serving(to))
+            }
+            (_, _) => "nothing else to serve".to_owned(),
         };
-        return (ServiceState::Held, format!("{reason}{serves}"));
+        return (ServiceState::Held, format!("{reason}; {serves}"));
     }
     let Some(aim) = course.aim() else {
         return (ServiceState::Progressing, "pulling the image".to_owned());
@@ -71,10 +78,18 @@ fn judge(
             (ServiceState::Settled, "runs as declared".to_owned())
         }
         (true, true) => (ServiceState::Progressing, "settling".to_owned()),
+        (true, false) if view.at(&aim.placement).any(|r| r.standing == Standing::Impostor) => {
+            let text = "a replica runs another image than its labels say".to_owned();
+            (ServiceState::Degraded, text)
+        }
         (true, false) => {
             let ready = view.ready_at(&aim.placement);
             let of = view.service.replicas;
-            (ServiceState::Degraded, format!("{ready} of {of} replicas ready"))
+            let state = match verdict::bake_ends(view, &aim.placement) {
+                Some(_) => ServiceState::Progressing,
+                None => ServiceState::Degraded,
+            };
+            (state, format!("{ready} of {of} replicas ready"))
         }
         (false, _) => match active {
             Some(active) if view.ready_at(active) > 0 => {
@@ -83,6 +98,12 @@ fn judge(
                     Origin::Fallback => "going back",
                 };
                 (ServiceState::Progressing, format!("{origin}; serving {}", serving(active)))
+            }
+            Some(active) if view.at(active).any(Replica::may_become_ready) => {
+                (ServiceState::Progressing, format!("probing {}", serving(active)))
+            }
+            Some(_) if view.service.rollout.strategy == Strategy::Recreate => {
+                (ServiceState::Progressing, "one stops, the other starts".to_owned())
             }
             Some(_) => (ServiceState::Degraded, "nothing is ready to serve".to_owned()),
             None => (ServiceState::Progressing, "first deployment".to_owned()),

@@ -14,6 +14,8 @@ use crate::domain::{
     time::Now,
 };
 
+use super::aim;
+
 /// What every decision of one pass may look at.
 #[derive(Clone, Copy)]
 pub struct World<'a> {
@@ -111,8 +113,8 @@ impl<'a> View<'a> {
     }
 
     /// Returns the active placement: what the route points at; where no route
-    /// can be seen, what last was; for a service that was never seen before,
-    /// the placement that has run longest.
+    /// can be seen, what last was. Of a service without a route that nothing is
+    /// remembered of: the earlier release that has run longest.
     pub fn active(&self) -> Option<Placement> {
         if let Some(routed) = self.routed_placement() {
             return Some(routed);
@@ -123,8 +125,11 @@ impl<'a> View<'a> {
         if self.service.route.is_some() {
             return None;
         }
-        let running = self.replicas.iter().filter(|replica| replica.runs());
-        running.min_by_key(|replica| replica.container.created_at).map(Replica::placement)
+        let declared = aim::declared_release(self).map(|release| release.id);
+        let earlier = self.replicas.iter().filter(|replica| {
+            replica.runs() && Some(&replica.container.release) != declared.as_ref()
+        });
+        earlier.min_by_key(|replica| replica.container.created_at).map(Replica::placement)
     }
 
     pub fn at<'v>(&'v self, placement: &'v Placement) -> impl Iterator<Item = &'v Replica<'a>> {
@@ -211,6 +216,18 @@ impl Replica<'_> {
 
     pub fn is_ready(&self) -> bool {
         self.standing == Standing::Ready
+    }
+
+    /// Returns whether it runs and nothing speaks against it yet.
+    pub fn may_become_ready(&self) -> bool {
+        match self.standing {
+            Standing::Ready | Standing::Pending { .. } => true,
+            Standing::Failing { .. }
+            | Standing::Created
+            | Standing::Ended { .. }
+            | Standing::Leaving
+            | Standing::Impostor => false,
+        }
     }
 
     /// Returns whether a process of it may be running.

@@ -28,7 +28,10 @@ use super::{
     prng,
     scenario::{self, Scenario},
     trace::Trace,
-    world::{World, operator::Act},
+    world::{
+        Version, World,
+        operator::{Act, summary},
+    },
 };
 
 type SimController = Controller<SimPort, SimPort, SimPort, SimPort, SimPort, SimPort>;
@@ -38,7 +41,7 @@ const TICK: i64 = 10_000;
 /// Milliseconds that a pass takes.
 const PASS: i64 = 2;
 /// The most passes until the world must stand still, after the last change.
-const MAX_CALM_PASSES: u32 = 1_500;
+const MAX_CALM_PASSES: u32 = 800;
 /// The most passes of the eventful part.
 const MAX_STORM_PASSES: u32 = 20_000;
 /// Milliseconds in which nothing may happen for the world to stand still.
@@ -90,7 +93,12 @@ enum Polled<T> {
 }
 
 impl<'a> Run<'a> {
-    fn new(scenario: &'a Scenario, trace: Trace) -> Run<'a> {
+    fn new(scenario: &'a Scenario, mut trace: Trace) -> Run<'a> {
+        trace.line(0, || format!("-- declared: {}", summary(&scenario.initial)));
+        for version in &scenario.catalog {
+            let Version { image, behaviour, shelf, pull_time } = version;
+            trace.line(0, || format!("-- {image}: {behaviour:?}, {shelf:?}, {pull_time} ms"));
+        }
         Run {
             scenario,
             port: SimPort::new(World::new(scenario, trace)),

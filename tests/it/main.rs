@@ -1,1 +1,17 @@
+//! The one integration-test binary.
+
+mod child;
+mod cli;
+mod docker_engine;
+mod e2e;
+mod examples;
+mod lock;
+mod manifest;
+mod plans;
+mod probe;
+mod rig;
 mod sim;
+mod source;
+mod store;
+mod systemd;
+mod tidy;

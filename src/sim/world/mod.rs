@@ -145,7 +145,10 @@ impl World {
             self.counters.feature(feature);
             self.woken = true;
             let image = ended.image;
-            self.trace.line(now, || format!("pull of {image} ended: {:?}", ended.result));
+            self.trace.line(now, || match &ended.result {
+                Ok(_) => format!("{image} is pulled"),
+                Err(failure) => format!("{image} is not pulled: {failure}"),
+            });
         }
         let docker = &self.docker;
         let news = self.probes.advance(now, |id, target| {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::domain::{ServiceName, Stack};
+use crate::domain::{ServiceName, SlotChoice, Stack};
 use crate::sim::counters::Feature;
 
 use super::{FileContent, World};
@@ -193,18 +193,29 @@ impl World {
     }
 }
 
-fn summary(stack: &Stack) -> String {
+/// Returns what a stack declares, a service a line.
+pub fn summary(stack: &Stack) -> String {
     let services = stack.services.values().map(|service| {
         let slot = match service.slot {
-            crate::domain::SlotChoice::Auto => "auto".to_owned(),
-            crate::domain::SlotChoice::Declared(slot) => slot.to_string(),
+            SlotChoice::Auto => "auto".to_owned(),
+            SlotChoice::Declared(slot) => slot.to_string(),
         };
+        let route = match service.route {
+            Some(_) => "routed",
+            None => "worker",
+        };
+        let (rollout, tag) = (&service.rollout, service.image.tag().unwrap_or("-"));
         format!(
-            "{}={}×{} {slot}",
+            "\n{:>16} {tag} ×{} {:?} {slot} {route} {:?} drain {:?} healthy {:?} bake {:?} warm {:?}",
             service.name,
-            service.image.tag().unwrap_or("-"),
-            service.replicas
+            service.replicas,
+            rollout.strategy,
+            service.probe.check,
+            rollout.drain_timeout,
+            rollout.min_healthy_time,
+            rollout.bake,
+            rollout.scale_down_delay,
         )
     });
-    services.collect::<Vec<_>>().join(", ")
+    services.collect()
 }

@@ -1,0 +1,302 @@
+//! The one write that makes what stands what should stand.
+//!
+//! Pure: configuration in, at most one write out. It goes as deep as it can, so
+//! that it touches nobody else's routes. Only a subtree of ours that was moved,
+//! doubled or left in another server needs a wider write (one, because deleting
+//! first would leave our hosts without a route for a moment); that one carries
+//! other people's routes along as they were read, and its `If-Match` fails if
+//! they have changed since.
+
+use std::fmt::Write as _;
+
+use serde_json::{Map, Value, json};
+
+use super::{
+    app::{self, HttpApp, Server, carries},
+    place::Site,
+};
+
+/// One request that changes the configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Write {
+    pub verb: Verb,
+    /// Begins with `/config/`; percent-encoded.
+    pub path: String,
+}
+
+/// What a write does with the value at its path.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Verb {
+    /// Creates it, in an array before the element that stands there.
+    Put(Value),
+    /// Replaces it.
+    Patch(Value),
+    Delete,
+}
+
+/// Returns the write that leaves no trace of the route with this id; None if
+/// there is none.
+pub fn without(app: &HttpApp, id: &str) -> Option<Write> {
+    match (app.top_level(id).as_slice(), app.count(id)) {
+        ([], 0) => None,
+        ([spot], 1) => {
+            Some(Write { verb: Verb::Delete, path: route_path(spot.server, spot.index) })
+        }
+        (_, _) => Some(rebuilt(app, servers_without(app, id))),
+    }
+}
+
+/// Returns the write that makes `route`, whose id this is, stand once at its
+/// site and in front; None if it does.
+pub fn with(app: &HttpApp, id: &str, site: &Site, route: Value) -> Option<Write> {
+    match (app.top_level(id).as_slice(), app.count(id), site) {
+        ([], 0, Site::Server(name)) => Some(inserted(app, name, route)),
+        ([], 0, Site::NewServer { name, listen }) => Some(with_server(app, name, listen, route)),
+        ([spot], 1, Site::Server(name))
+            if spot.server == name
+                && app.server(name).is_some_and(|server| server.is_in_front(spot.index)) =>
+        {
+            let path = route_path(name, spot.index);
+            (*spot.route != route).then_some(Write { verb: Verb::Patch(route), path })
+        }
+        (_, _, site) => {
+            let mut servers = servers_without(app, id);
+            put_in_front(&mut servers, site, route);
+            Some(rebuilt(app, servers))
+        }
+    }
+}
+
+fn inserted(app: &HttpApp, server: &str, route: Value) -> Write {
+    let routes = format!("{}/routes", server_path(server));
+    match app.server(server).and_then(|server| server.0.get("routes")) {
+        None => Write { verb: Verb::Put(json!([route])), path: routes },
+        // A PUT into an empty array fails on 2.6.2.
+        Some(standing) if standing.as_array().is_none_or(Vec::is_empty) => {
+            Write { verb: Verb::Patch(json!([route])), path: routes }
+        }
+        Some(_) => Write { verb: Verb::Put(route), path: route_path(server, 0) },
+    }
+}
+
+/// A PUT creates the levels above it that are missing, but no level may be null.
+fn with_server(app: &HttpApp, name: &str, listen: &str, route: Value) -> Write {
+    let server = json!({ "listen": [listen], "routes": [route] });
+    let servers = json!({ name: server });
+    match &app.0 {
+        None => Write { verb: Verb::Put(json!({ "servers": servers })), path: app::PATH.into() },
+        Some(root) => match root.get("servers") {
+            _ if root.is_null() => {
+                Write { verb: Verb::Patch(json!({ "servers": servers })), path: app::PATH.into() }
+            }
+            None => Write { verb: Verb::Put(servers), path: servers_path() },
+            Some(Value::Null) => Write { verb: Verb::Patch(servers), path: servers_path() },
+            Some(_) => Write { verb: Verb::Put(server), path: server_path(name) },
+        },
+    }
+}
+
+/// Returns the narrowest write that turns the servers that stand into these.
+fn rebuilt(app: &HttpApp, servers: Map<String, Value>) -> Write {
+    let mut changed = servers.iter().filter_map(|(name, after)| {
+        let before = app.server(name).map(|server| server.0);
+        (before != Some(after)).then_some((name, before, after))
+    });
+    match (changed.next(), changed.next()) {
+        (Some((name, Some(before), after)), None) if differ_in_routes_only(before, after) => {
+            let path = format!("{}/routes", server_path(name));
+            Write { verb: Verb::Patch(after["routes"].clone()), path }
+        }
+        (_, _) => Write { verb: Verb::Patch(Value::Object(servers)), path: servers_path() },
+    }
+}
+
+fn differ_in_routes_only(before: &Value, after: &Value) -> bool {
+    let (Some(before), Some(after)) = (before.as_object(), after.as_object()) else { return false };
+    let rest = |server: &Map<String, Value>| {
+        let mut server = server.clone();
+        server.remove("routes");
+        server
+    };
+    before.contains_key("routes") && after.contains_key("routes") && rest(before) == rest(after)
+}
+
+fn servers_without(app: &HttpApp, id: &str) -> Map<String, Value> {
+    let servers = app.servers().map(|(name, server)| (name.to_owned(), server.0.clone()));
+    let mut servers: Map<String, Value> = servers.collect();
+    servers.values_mut().for_each(|server| strip(server, id));
+    servers
+}
+
+fn strip(value: &mut Value, id: &str) {
+    match value {
+        Value::Array(items) => {
+            items.retain(|item| !carries(item, id));
+            items.iter_mut().for_each(|item| strip(item, id));
+        }
+        Value::Object(members) => {
+            members.retain(|_, member| !carries(member, id));
+            members.values_mut().for_each(|member| strip(member, id));
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+fn put_in_front(servers: &mut Map<String, Value>, site: &Site, route: Value) {
+    match site {
+        Site::NewServer { name, listen } => {
+            servers.insert(name.clone(), json!({ "listen": [listen], "routes": [route] }));
+        }
+        Site::Server(name) => {
+            let mut routes = vec![route];
+            routes
+                .extend(servers.get(name).map_or(&[][..], |s| Server(s).routes()).iter().cloned());
+            servers[name]["routes"] = Value::Array(routes);
+        }
+    }
+}
+
+fn servers_path() -> String {
+    format!("{}/servers", app::PATH)
+}
+
+fn server_path(server: &str) -> String {
+    format!("{}/servers/{}", app::PATH, percent_encoded(server))
+}
+
+fn percent_encoded(segment: &str) -> String {
+    segment.bytes().fold(String::new(), |mut text, byte| {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'~' => text.push(byte.into()),
+            _ => write!(text, "%{byte:02X}").expect("writing to a String succeeds"),
+        }
+        text
+    })
+}
+
+fn route_path(server: &str, index: usize) -> String {
+    format!("{}/routes/{index}", server_path(server))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "quaymaster-shop";
+
+    fn ours(body: &str) -> Value {
+        json!({ "@id": ID, "handle": [{ "handler": "static_response", "body": body }] })
+    }
+
+    fn foreign(body: &str) -> Value {
+        json!({ "handle": [{ "handler": "static_response", "body": body }] })
+    }
+
+    fn other_stack() -> Value {
+        json!({ "@id": "quaymaster-mail" })
+    }
+
+    fn app(servers: Value) -> HttpApp {
+        HttpApp(Some(json!({ "servers": servers })))
+    }
+
+    fn with_routes(routes: Value) -> HttpApp {
+        app(json!({ "srv0": { "listen": [":80"], "routes": routes } }))
+    }
+
+    fn srv0() -> Site {
+        Site::Server("srv0".into())
+    }
+
+    fn write(verb: Verb, path: &str) -> Option<Write> {
+        Some(Write { verb, path: format!("/config/apps/http{path}") })
+    }
+
+    #[test]
+    fn what_stands_already_is_not_written() {
+        let app = with_routes(json!([ours("v1"), foreign("x")]));
+        assert_eq!(with(&app, ID, &srv0(), ours("v1")), None);
+        assert_eq!(without(&with_routes(json!([foreign("x")])), ID), None);
+        assert_eq!(without(&HttpApp(None), ID), None);
+    }
+
+    #[test]
+    fn stacks_side_by_side_do_not_push_each_other_back() {
+        let app = with_routes(json!([other_stack(), ours("v1"), foreign("x")]));
+        assert_eq!(with(&app, ID, &srv0(), ours("v1")), None);
+        let patch = write(Verb::Patch(ours("v2")), "/servers/srv0/routes/1");
+        assert_eq!(with(&app, ID, &srv0(), ours("v2")), patch);
+    }
+
+    #[test]
+    fn a_missing_route_goes_in_front_of_everybody_elses() {
+        let put = |verb, path| write(verb, path);
+        let missing = |routes| with(&with_routes(routes), ID, &srv0(), ours("v1"));
+        assert_eq!(
+            missing(json!([foreign("x")])),
+            put(Verb::Put(ours("v1")), "/servers/srv0/routes/0")
+        );
+        let array = Verb::Patch(json!([ours("v1")]));
+        assert_eq!(missing(json!([])), put(array.clone(), "/servers/srv0/routes"));
+        assert_eq!(missing(Value::Null), put(array, "/servers/srv0/routes"));
+        let bare = app(json!({ "srv0": { "listen": [":80"] } }));
+        let put_array = put(Verb::Put(json!([ours("v1")])), "/servers/srv0/routes");
+        assert_eq!(with(&bare, ID, &srv0(), ours("v1")), put_array);
+    }
+
+    #[test]
+    fn a_missing_server_is_created_at_the_deepest_level_that_is_missing() {
+        let site = Site::NewServer { name: "quaymaster".into(), listen: ":443".into() };
+        let server = json!({ "listen": [":443"], "routes": [ours("v1")] });
+        let servers = json!({ "quaymaster": server });
+        let root = json!({ "servers": servers });
+        for (standing, expected) in [
+            (None, write(Verb::Put(root.clone()), "")),
+            (Some(Value::Null), write(Verb::Patch(root), "")),
+            (Some(json!({ "http_port": 81 })), write(Verb::Put(servers.clone()), "/servers")),
+            (Some(json!({ "servers": null })), write(Verb::Patch(servers), "/servers")),
+            (Some(json!({ "servers": {} })), write(Verb::Put(server), "/servers/quaymaster")),
+        ] {
+            assert_eq!(with(&HttpApp(standing), ID, &site, ours("v1")), expected);
+        }
+    }
+
+    #[test]
+    fn a_doubled_or_misplaced_route_is_put_right_in_one_write() {
+        let right = json!([ours("v1"), foreign("a"), foreign("b")]);
+        for routes in [
+            json!([foreign("a"), ours("v1"), foreign("b")]),
+            json!([ours("v1"), foreign("a"), foreign("b"), ours("old")]),
+        ] {
+            let patch = write(Verb::Patch(right.clone()), "/servers/srv0/routes");
+            assert_eq!(with(&with_routes(routes), ID, &srv0(), ours("v1")), patch);
+        }
+    }
+
+    #[test]
+    fn a_route_in_another_server_or_deeper_moves_in_one_write() {
+        let nested = json!({ "handle": [{ "handler": "subroute", "routes": [ours("v1")] }] });
+        let emptied = json!({ "handle": [{ "handler": "subroute", "routes": [] }] });
+        let server = |routes: Value| json!({ "listen": [":80"], "routes": routes });
+        let standing =
+            app(json!({ "srv0": server(json!([nested])), "srv1": server(json!([ours("v1")])) }));
+        let right =
+            json!({ "srv0": server(json!([ours("v1"), emptied])), "srv1": server(json!([])) });
+        let patch = write(Verb::Patch(right), "/servers");
+        assert_eq!(with(&standing, ID, &srv0(), ours("v1")), patch);
+    }
+
+    #[test]
+    fn an_empty_table_deletes_our_route_and_nothing_else() {
+        let app = with_routes(json!([other_stack(), ours("v1"), foreign("x")]));
+        assert_eq!(without(&app, ID), write(Verb::Delete, "/servers/srv0/routes/1"));
+        let doubled = with_routes(json!([ours("v1"), foreign("x"), ours("v1")]));
+        let patch = write(Verb::Patch(json!([foreign("x")])), "/servers/srv0/routes");
+        assert_eq!(without(&doubled, ID), patch);
+    }
+
+    #[test]
+    fn a_server_name_cannot_leave_its_segment_of_the_path() {
+        assert_eq!(server_path("a b?c#d%e"), "/config/apps/http/servers/a%20b%3Fc%23d%25e");
+    }
+}

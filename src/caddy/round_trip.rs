@@ -1,0 +1,136 @@
+//! What is written is what is read back, and the right service has a request:
+//! both for tables that nobody thought of.
+
+use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
+
+use proptest::{collection, prelude::*};
+use serde_json::Value;
+
+use crate::domain::{
+    Backend, ReleaseId, Route, RouteState, RouteTable, ServiceName, Slot, StackName,
+};
+
+use super::{dialect::Streams, place::Https, read, render};
+
+fn a_host() -> impl Strategy<Value = String> {
+    // Few labels, so that hosts of different services meet.
+    "(a|b|\\*)\\.(x|y|\\*)\\.example"
+}
+
+fn a_path() -> impl Strategy<Value = String> {
+    prop::sample::select(vec!["/*", "/api/*", "/api/v1/*", "/api/v1", "*.png", "/"])
+        .prop_map(str::to_owned)
+}
+
+fn a_state() -> impl Strategy<Value = RouteState> {
+    let hosts = collection::vec(a_host(), 1..4);
+    let backend = (
+        prop::sample::select(Slot::BOTH.to_vec()),
+        "[0-9a-f]{12}",
+        collection::btree_set(any::<SocketAddr>().prop_map(without_zone), 1..4),
+    );
+    (hosts, a_path(), any::<u16>(), backend, any::<Duration>()).prop_map(
+        |(hosts, path, port, (slot, release, dials), stream_close_delay)| RouteState {
+            route: Route { hosts, path, port },
+            backend: Backend { slot, release: ReleaseId::try_from(release).unwrap(), dials },
+            stream_close_delay,
+        },
+    )
+}
+
+/// An address of a container has no flow label, and no zone.
+fn without_zone(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip(), address.port())
+}
+
+fn a_table() -> impl Strategy<Value = RouteTable> {
+    let name = "[a-z0-9][a-z0-9_-]{0,6}".prop_map(|text| text.parse::<ServiceName>().unwrap());
+    collection::btree_map(name, a_state(), 1..5)
+}
+
+fn stack() -> StackName {
+    "shop".parse().unwrap()
+}
+
+proptest! {
+    #[test]
+    fn a_table_is_read_back_as_it_was_written(table in a_table()) {
+        for https in [Https::Automatic, Https::LeftAsItIs] {
+            for streams in [Streams::Outlive, Streams::AreCut] {
+                let written = render::subtree(&stack(), &table, https, streams);
+                prop_assert_eq!(&read::table(&stack(), &written), &table);
+            }
+        }
+    }
+
+    #[test]
+    fn no_two_objects_share_an_id(table in a_table()) {
+        let written = render::subtree(&stack(), &table, Https::Automatic, Streams::Outlive);
+        let ids = ids(&written);
+        prop_assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len());
+    }
+
+    #[test]
+    fn the_most_specific_claim_has_the_request(table in a_table()) {
+        let written = render::subtree(&stack(), &table, Https::Automatic, Streams::Outlive);
+        for host in ["a.x.example", "b.x.example", "a.y.example", "c.z.example"] {
+            for path in ["/", "/api/v1", "/api/v1/cart", "/api/v2", "/logo.png", "/about"] {
+                let routed = first_match(&written, host, path).map(|service| rank_of(&table[&service], host, path));
+                let best = table.values().filter_map(|state| rank_of(state, host, path).map(Some)).min();
+                prop_assert_eq!(routed, best, "{} {}", host, path);
+            }
+        }
+    }
+}
+
+fn ids(value: &Value) -> Vec<String> {
+    match value {
+        Value::Array(items) => items.iter().flat_map(ids).collect(),
+        Value::Object(members) => {
+            let own = members.get("@id").and_then(Value::as_str).map(str::to_owned);
+            own.into_iter().chain(members.values().flat_map(ids)).collect()
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Vec::new(),
+    }
+}
+
+/// The service whose route Caddy would take: the first that matches.
+fn first_match(subtree: &Value, host: &str, path: &str) -> Option<ServiceName> {
+    let routes = subtree["handle"][0]["routes"].as_array().unwrap();
+    let route = routes.iter().find(|route| any_matches(&route["match"], host, path))?;
+    super::ids::service(&stack(), route["@id"].as_str().unwrap())
+}
+
+/// Caddy's rule: of a list of matchers any, of a matcher all of its parts.
+fn any_matches(matchers: &Value, host: &str, path: &str) -> bool {
+    matchers.as_array().unwrap().iter().any(|matcher| {
+        let some = |key: &str, fits: &dyn Fn(&str) -> bool| {
+            matcher[key].as_array().unwrap().iter().any(|text| fits(text.as_str().unwrap()))
+        };
+        some("host", &|pattern| host_fits(pattern, host))
+            && some("path", &|pattern| path_fits(pattern, path))
+            && (matcher["not"].is_null() || !any_matches(&matcher["not"], host, path))
+    })
+}
+
+fn host_fits(pattern: &str, host: &str) -> bool {
+    pattern.split('.').count() == host.split('.').count()
+        && pattern.split('.').zip(host.split('.')).all(|(p, h)| p == "*" || p == h)
+}
+
+fn path_fits(pattern: &str, path: &str) -> bool {
+    match (pattern.strip_prefix('*'), pattern.strip_suffix('*')) {
+        (Some(suffix), _) => path.ends_with(suffix),
+        (None, Some(prefix)) => path.starts_with(prefix),
+        (None, None) => path == pattern,
+    }
+}
+
+/// How specific the best claim of the service is that matches; less is more.
+fn rank_of(state: &RouteState, host: &str, path: &str) -> Option<(usize, bool, usize)> {
+    let Route { hosts, path: pattern, .. } = &state.route;
+    let wildcards =
+        hosts.iter().filter(|own| host_fits(own, host)).map(|own| own.matches('*').count());
+    let wildcards = wildcards.min().filter(|_| path_fits(pattern, path))?;
+    Some((wildcards, pattern.contains('*'), usize::MAX - pattern.len()))
+}

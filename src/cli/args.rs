@@ -1,0 +1,291 @@
+//! What can be typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use tracing_subscriber::filter::Targets;
+
+use crate::domain::{ServiceName, Slot, manifest::AllowDeleteAll};
+
+use super::telemetry;
+
+/// The file that commands are about when none is named.
+const DEFAULT_FILE: &str = "quaymaster.yaml";
+
+/// Keeps every service of a file running on this Docker host, and moves
+/// traffic between releases through Caddy without a failed request.
+#[derive(Debug, Parser)]
+#[command(
+    name = "quaymaster",
+    version,
+    propagate_version = true,
+    disable_help_subcommand = true,
+    after_help = "Exit codes: 0 done, 1 it failed or is held, 2 the file or the arguments are wrong.\n\n\
+                  A first look:\n  \
+                  quaymaster validate quaymaster.yaml\n  \
+                  quaymaster plan quaymaster.yaml\n  \
+                  quaymaster run quaymaster.yaml"
+)]
+pub struct Cli {
+    #[command(flatten)]
+    pub globals: Globals,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command, before or after its name.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Globals {
+    /// Where the controller keeps what cannot be observed
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "QUAYMASTER_STATE_DIR",
+        default_value = "/var/lib/quaymaster",
+        hide_env_values = true
+    )]
+    pub state_dir: PathBuf,
+
+    /// Where the controller answers
+    #[arg(
+        long,
+        global = true,
+        value_name = "PATH",
+        env = "QUAYMASTER_SOCKET",
+        default_value = "/run/quaymaster/quaymaster.sock",
+        hide_env_values = true
+    )]
+    pub socket: PathBuf,
+
+    /// Print results (and errors) as JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+
+    /// Read variables for ${VAR} from this file; of several, a later one wins.
+    /// The environment wins over all of them
+    #[arg(long, global = true, value_name = "FILE", env = "QUAYMASTER_ENV_FILE")]
+    #[arg(value_delimiter = ':', hide_env_values = true)]
+    pub env_file: Vec<PathBuf>,
+
+    /// What to log: error, warn, info, debug, trace or off; also per module,
+    /// `warn,quaymaster::caddy=debug`
+    #[arg(
+        long,
+        global = true,
+        value_name = "LEVEL",
+        env = "QUAYMASTER_LOG",
+        value_parser = telemetry::parse_filter,
+        hide_env_values = true
+    )]
+    pub log: Option<Targets>,
+
+    /// How to log
+    #[arg(
+        long,
+        global = true,
+        value_name = "FORMAT",
+        env = "QUAYMASTER_LOG_FORMAT",
+        default_value = "text",
+        hide_env_values = true
+    )]
+    pub log_format: LogFormat,
+}
+
+/// Which form results have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Output {
+    People,
+    Json,
+}
+
+impl Globals {
+    pub fn output(&self) -> Output {
+        if self.json { Output::Json } else { Output::People }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// One line a message
+    Text,
+    /// One JSON object a message
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Keep converging until told to stop
+    ///
+    /// Watches the file, Docker and Caddy, and keeps every service of the file at
+    /// its declared image, probe and slot. SIGHUP looks at once; SIGTERM and
+    /// SIGINT end it: the step in hand is finished, everything keeps running.
+    #[command(after_help = "Example:\n  quaymaster run /etc/quaymaster/quaymaster.yaml")]
+    Run(Converge),
+
+    /// Converge once, wait for it, exit
+    ///
+    /// Ends when every service is settled or held. Exits with 1 if any is held
+    /// or degraded, and prints why, with the last lines of its log.
+    #[command(after_help = "Example:\n  quaymaster apply quaymaster.yaml")]
+    Apply(Converge),
+
+    /// Show what would change, and why; change nothing
+    #[command(after_help = "Examples:\n  \
+        quaymaster plan quaymaster.yaml\n  \
+        quaymaster plan --exit-code quaymaster.yaml || echo 'there is something to do'")]
+    Plan(PlanArgs),
+
+    /// Check the file, and nothing else
+    #[command(after_help = "Example:\n  quaymaster validate --env-file .env quaymaster.yaml")]
+    Validate(FileArg),
+
+    /// Show how every service stands
+    ///
+    /// Asks the running controller; without one it looks for itself, and changes
+    /// nothing.
+    #[command(after_help = "Examples:\n  \
+        quaymaster status --watch\n  \
+        quaymaster status --json | jq '.services[] | {name, state, image}'")]
+    Status(StatusArgs),
+
+    /// Try a held release again
+    #[command(after_help = "Example:\n  quaymaster retry orchestrator")]
+    Retry(ServiceArg),
+
+    /// Give traffic back to the release before
+    #[command(after_help = "Example:\n  quaymaster rollback orchestrator")]
+    Rollback(ServiceArg),
+
+    /// Write the other slot into the file, keeping every comment
+    ///
+    /// For a service that declares `slot: blue` or `slot: green`. The running
+    /// controller then flips as after any other edit.
+    #[command(after_help = "Example:\n  quaymaster flip orchestrator")]
+    Flip(FlipArgs),
+
+    /// Show what a service's replicas print
+    ///
+    /// Of a held service: the log that was kept of the release that failed.
+    #[command(after_help = "Examples:\n  \
+        quaymaster logs orchestrator --follow\n  \
+        quaymaster logs orchestrator --slot blue --tail 20")]
+    Logs(LogsArgs),
+
+    /// Show what happened
+    #[command(after_help = "Example:\n  quaymaster history orchestrator")]
+    History(HistoryArgs),
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct FileArg {
+    /// The desired-state file
+    #[arg(value_name = "FILE", env = "QUAYMASTER_FILE", default_value = DEFAULT_FILE)]
+    #[arg(hide_env_values = true)]
+    pub file: PathBuf,
+}
+
+/// Where the file is, for commands whose own argument is a service.
+#[derive(Clone, Debug, Args)]
+pub struct FileOption {
+    /// The desired-state file, if no controller runs that knows it
+    #[arg(long, value_name = "FILE", env = "QUAYMASTER_FILE", hide_env_values = true)]
+    pub file: Option<PathBuf>,
+}
+
+impl FileOption {
+    /// Returns the file that was named, or the one that commands fall back to.
+    pub fn or_default(&self) -> PathBuf {
+        self.file.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_FILE))
+    }
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct Converge {
+    #[command(flatten)]
+    pub file: FileArg,
+    #[command(flatten)]
+    pub deletion: DeletionArg,
+    /// How many images to pull at once
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    #[arg(value_parser = clap::value_parser!(u8).range(1..=32))]
+    pub max_pulls: u8,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct DeletionArg {
+    /// Accept a file without any service, which removes all that run
+    #[arg(long)]
+    pub allow_delete_all: bool,
+}
+
+impl DeletionArg {
+    pub fn allowed(&self) -> AllowDeleteAll {
+        if self.allow_delete_all { AllowDeleteAll::Yes } else { AllowDeleteAll::No }
+    }
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct PlanArgs {
+    #[command(flatten)]
+    pub file: FileArg,
+    #[command(flatten)]
+    pub deletion: DeletionArg,
+    /// Exit with 2 if there is something to do
+    #[arg(long)]
+    pub exit_code: bool,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct StatusArgs {
+    #[command(flatten)]
+    pub file: FileOption,
+    /// Keep showing; when not on a terminal, print a line for each change
+    #[arg(short, long)]
+    pub watch: bool,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct ServiceArg {
+    /// The service's name in the file
+    #[arg(value_name = "SERVICE")]
+    pub service: ServiceName,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct FlipArgs {
+    #[command(flatten)]
+    pub service: ServiceArg,
+    #[command(flatten)]
+    pub file: FileOption,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct LogsArgs {
+    #[command(flatten)]
+    pub service: ServiceArg,
+    #[command(flatten)]
+    pub file: FileOption,
+    /// Keep printing what is new
+    #[arg(short, long)]
+    pub follow: bool,
+    /// How many of the last lines to begin with
+    #[arg(short = 'n', long, value_name = "LINES", default_value_t = 100)]
+    pub tail: usize,
+    /// The replicas of this slot, whatever serves or is held
+    #[arg(long, value_name = "SLOT", value_parser = |text: &str| text.parse::<Slot>())]
+    pub slot: Option<Slot>,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct HistoryArgs {
+    #[command(flatten)]
+    pub file: FileOption,
+    /// Only of this service
+    #[arg(value_name = "SERVICE")]
+    pub service: Option<ServiceName>,
+    /// How many of the last events
+    #[arg(short = 'n', long, value_name = "EVENTS", default_value_t = 50)]
+    pub tail: usize,
+}

@@ -1,0 +1,343 @@
+//! What the file wants otherwise than it is: the answer of `quaymaster plan`.
+//!
+//! A [`Plan`] stops at the next barrier, so its steps alone do not show where
+//! things go. This compares, service by service, what is declared with what
+//! serves, and says in words how the one becomes the other. Pure, and free of
+//! secret values: of an environment only names are told (S9).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::controller::status::{ServiceStatus, StatusReport};
+use crate::domain::{
+    Container, Memory, Release, Service, ServiceName, Slot, SlotChoice, Snapshot, Stack, StackName,
+    Strategy, service::ServiceKind, time::human,
+};
+use crate::plan::{Plan, ServiceState, Step};
+
+/// Everything that would change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Changes {
+    pub stack: StackName,
+    pub something_to_do: bool,
+    /// In the order of their names; unchanged ones too.
+    pub services: Vec<ServiceChange>,
+    /// What the first pass would begin with, in order.
+    pub first_steps: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ServiceChange {
+    pub name: ServiceName,
+    pub action: Action,
+    /// Why, in one sentence.
+    pub why: String,
+    pub fields: Vec<FieldChange>,
+    /// How it gets there, in order.
+    pub way: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// Nothing of it runs yet.
+    Create,
+    Change,
+    /// The file no longer declares it.
+    Remove,
+    /// The declared release failed before; nothing is tried.
+    Held,
+    /// It is as declared.
+    Keep,
+}
+
+/// One thing that differs. A missing side is None; a value that may be secret
+/// is `(hidden)` on both.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FieldChange {
+    pub field: String,
+    pub from: Option<String>,
+    pub to: Option<String>,
+}
+
+/// Returns what would change if `stack` were put in force instead of `before`.
+pub fn changes(
+    stack: &Stack,
+    seen: &Snapshot,
+    memory: &Memory,
+    plan: &Plan,
+    report: &StatusReport,
+    before: Option<&Stack>,
+) -> Changes {
+    let containers = seen.containers.known().map_or(&[][..], Vec::as_slice);
+    let mut services: BTreeMap<&ServiceName, ServiceChange> = BTreeMap::new();
+    for (name, service) in &stack.services {
+        let Some(status) = report.service(name) else { continue };
+        let before = before.and_then(|stack| stack.services.get(name));
+        services.insert(name, change(service, status, before, seen, memory, plan));
+    }
+    for name in &report.orphans {
+        services.insert(name, removal(name, containers));
+    }
+    let first_steps: Vec<String> = plan.steps.iter().map(Step::to_string).collect();
+    let services: Vec<ServiceChange> = services.into_values().collect();
+    let changing = services.iter().any(|change| match change.action {
+        Action::Create | Action::Change | Action::Remove => true,
+        Action::Held | Action::Keep => false,
+    });
+    Changes {
+        stack: stack.name.clone(),
+        something_to_do: changing || !first_steps.is_empty(),
+        services,
+        first_steps,
+    }
+}
+
+fn change(
+    service: &Service,
+    status: &ServiceStatus,
+    before: Option<&Service>,
+    seen: &Snapshot,
+    memory: &Memory,
+    plan: &Plan,
+) -> ServiceChange {
+    let fields = field_changes(service, status, before, seen, memory);
+    let stepped = plan.steps.iter().any(|step| steps_on(step, &service.name));
+    let action = if status.state == ServiceState::Held {
+        Action::Held
+    } else if status.release.is_none() {
+        Action::Create
+    } else if stepped || !fields.is_empty() {
+        Action::Change
+    } else {
+        Action::Keep
+    };
+    let way = match action {
+        Action::Create | Action::Change => way(service, status, plan),
+        Action::Remove | Action::Held | Action::Keep => Vec::new(),
+    };
+    ServiceChange { name: service.name.clone(), action, why: status.reason.clone(), fields, way }
+}
+
+fn steps_on(step: &Step, service: &ServiceName) -> bool {
+    match step {
+        Step::Pull { service: of, .. } => of == service,
+        Step::CreateNetwork { .. }
+        | Step::CreateVolume { .. }
+        | Step::Create(_)
+        | Step::Start { .. }
+        | Step::SetRestartPolicy { .. }
+        | Step::Stop { .. }
+        | Step::Remove { .. }
+        | Step::Hold(_)
+        | Step::WriteRoutes { .. }
+        | Step::RemoveImage { .. } => step.subject().service() == Some(service),
+    }
+}
+
+fn removal(name: &ServiceName, containers: &[Container]) -> ServiceChange {
+    let replicas = containers.iter().filter(|container| container.service == *name).count();
+    ServiceChange {
+        name: name.clone(),
+        action: Action::Remove,
+        why: "the file no longer declares it".to_owned(),
+        fields: Vec::new(),
+        way: vec![
+            "take its route away".to_owned(),
+            "drain".to_owned(),
+            format!("stop and remove {}", replica_count(replicas)),
+            "keep its volumes".to_owned(),
+        ],
+    }
+}
+
+/// Compares what is declared with what serves, as far as each part of that can
+/// be known: image, slot and replicas from the containers, the route from the
+/// proxy, the container's specification from the retained release, and the rest
+/// from the stack that was last in force.
+fn field_changes(
+    service: &Service,
+    status: &ServiceStatus,
+    before: Option<&Service>,
+    seen: &Snapshot,
+    memory: &Memory,
+) -> Vec<FieldChange> {
+    let Some(serving) = &status.release else { return first_fields(service) };
+    let mut fields = Vec::new();
+    let mut differ = |field: &str, from: String, to: String| {
+        if from != to {
+            fields.push(FieldChange { field: field.to_owned(), from: Some(from), to: Some(to) });
+        }
+    };
+    differ("image", status.image.to_string(), service.image.to_string());
+    if let (Some(active), SlotChoice::Declared(declared)) = (status.active_slot, service.slot) {
+        differ("slot", active.to_string(), declared.to_string());
+    }
+    let active = status.active_slot.and_then(|slot| status.slots.get(slot));
+    let replicas = active.map_or(0, |slot| slot.replicas);
+    differ("deploy.replicas", replicas.to_string(), service.replicas.to_string());
+
+    if let Some(proxy) = seen.proxy.known() {
+        let from = proxy.table.get(&service.name).map(|state| &state.route);
+        compare("route", &json(&from), &json(&service.route), &mut fields);
+    }
+    let release = memory
+        .services
+        .get(&service.name)
+        .and_then(|memory| memory.releases.iter().find(|release| release.id == *serving));
+    if let Some(Release { spec, .. }) = release {
+        compare("", &json(spec), &json(&service.spec), &mut fields);
+    }
+    if let Some(before) = before {
+        compare("probe", &json(&before.probe), &json(&service.probe), &mut fields);
+        compare("rollout", &json(&before.rollout), &json(&service.rollout), &mut fields);
+        compare("depends_on", &json(&before.depends_on), &json(&service.depends_on), &mut fields);
+    }
+    fields
+}
+
+/// Returns the few fields by which a new service is known.
+fn first_fields(service: &Service) -> Vec<FieldChange> {
+    let new =
+        |field: &str, to: String| FieldChange { field: field.to_owned(), from: None, to: Some(to) };
+    let mut fields = vec![new("image", service.image.to_string())];
+    if let SlotChoice::Declared(slot) = service.slot {
+        fields.push(new("slot", slot.to_string()));
+    }
+    if service.replicas != 1 {
+        fields.push(new("deploy.replicas", service.replicas.to_string()));
+    }
+    if let Some(route) = &service.route {
+        fields.push(new("route", format!("{}{}", route.hosts.join(", "), route.path)));
+    }
+    fields
+}
+
+fn json(part: &impl Serialize) -> Value {
+    serde_json::to_value(part).expect("plain data with string keys serialises")
+}
+
+fn compare(path: &str, from: &Value, to: &Value, fields: &mut Vec<FieldChange>) {
+    if from == to {
+        return;
+    }
+    if let (Value::Object(from), Value::Object(to)) = (from, to) {
+        let keys: BTreeSet<&String> = from.keys().chain(to.keys()).collect();
+        for key in keys {
+            let part = |side: &serde_json::Map<String, Value>| {
+                side.get(key).cloned().unwrap_or(Value::Null)
+            };
+            let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+            compare(&path, &part(from), &part(to), fields);
+        }
+        return;
+    }
+    let show = |side: &Value| match side {
+        Value::Null => None,
+        Value::String(_)
+        | Value::Bool(_)
+        | Value::Number(_)
+        | Value::Array(_)
+        | Value::Object(_)
+            if may_be_secret(path) =>
+        {
+            Some("(hidden)".to_owned())
+        }
+        Value::String(text) => Some(text.clone()),
+        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+            Some(side.to_string())
+        }
+    };
+    fields.push(FieldChange { field: path.to_owned(), from: show(from), to: show(to) });
+}
+
+/// Whether values at this path are often passwords or tokens.
+fn may_be_secret(path: &str) -> bool {
+    path == "environment"
+        || ["environment.", "logging.options"].iter().any(|start| path.starts_with(start))
+        || path.contains(".headers")
+}
+
+/// Returns how the declared release comes to serve.
+fn way(service: &Service, status: &ServiceStatus, plan: &Plan) -> Vec<String> {
+    let mut way = Vec::new();
+    let pulls = |step: &Step| matches!(step, Step::Pull { service: of, .. } if *of == service.name);
+    if plan.steps.iter().any(pulls) {
+        way.push(format!("pull {}", service.image));
+    }
+    let slot = target_slot(service, status);
+    let target = plan.services.get(&service.name).and_then(|planned| planned.target.as_ref());
+    let warm = status
+        .slots
+        .get(slot)
+        .is_some_and(|held| Some(&held.release) == target && held.ready >= service.replicas);
+    let start = format!("start {} in {slot}", replica_count(service.replicas as usize));
+    let drain = human(service.rollout.drain_timeout);
+    let moves =
+        target.is_none() || target != status.release.as_ref() || Some(slot) != status.active_slot;
+
+    if service.kind == ServiceKind::OneShot {
+        way.push("run it once, to exit code 0".to_owned());
+        return way;
+    }
+    if !moves {
+        way.push(format!(
+            "bring it to {} of the same release",
+            replica_count(service.replicas as usize)
+        ));
+        return way;
+    }
+    let Some(active) = status.active_slot else {
+        way.extend([start, "probe until ready".to_owned()]);
+        if service.route.is_some() {
+            way.push(format!("route to {slot}"));
+        }
+        return way;
+    };
+    match service.rollout.strategy {
+        Strategy::BlueGreen if warm && slot != active => {
+            way.push(format!("flip {active} → {slot}, which is warm: no pull, no start"));
+            way.push(format!("drain {active} for at most {drain}"));
+        }
+        Strategy::BlueGreen => {
+            way.extend([start, "probe until ready".to_owned()]);
+            way.push(match (&service.route, slot == active) {
+                (Some(_), false) => format!("flip {active} → {slot}"),
+                (Some(_), true) => format!("move the route to them, within {slot}"),
+                (None, _) => format!("cut over to {slot}"),
+            });
+            way.push(format!("drain the old ones for at most {drain}"));
+        }
+        Strategy::Rolling => {
+            way.push(format!(
+                "replace {} one by one in {slot}",
+                replica_count(service.replicas as usize)
+            ));
+        }
+        Strategy::Recreate => {
+            way.extend(["stop the old ones".to_owned(), start, "probe until ready".to_owned()]);
+        }
+    }
+    if service.rollout.strategy == Strategy::BlueGreen && slot != active {
+        let warm_for = human(service.rollout.bake + service.rollout.scale_down_delay);
+        way.push(format!("keep {active} warm for {warm_for}"));
+    }
+    way
+}
+
+fn target_slot(service: &Service, status: &ServiceStatus) -> Slot {
+    match (service.slot, service.rollout.strategy, status.active_slot) {
+        (SlotChoice::Declared(slot), _, _) => slot,
+        (SlotChoice::Auto, _, None) => Slot::Blue,
+        (SlotChoice::Auto, Strategy::BlueGreen, Some(active)) if status.image != service.image => {
+            active.other()
+        }
+        (SlotChoice::Auto, _, Some(active)) => active,
+    }
+}
+
+fn replica_count(count: usize) -> String {
+    if count == 1 { "1 replica".to_owned() } else { format!("{count} replicas") }
+}

@@ -1,0 +1,55 @@
+//! Why a command failed. What people read of it is made in [`super::report`].
+
+use std::{io, path::PathBuf};
+
+use super::client::ClientError;
+use crate::{
+    clock::NoBootId,
+    docker::ConnectError,
+    domain::{ServiceName, Slot, snapshot::Failure},
+    lock::LockError,
+    server::BindError,
+    store::OpenError,
+};
+
+/// Everything that can end a command before it is done.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// The file is bad; the text is the full report, one that needs no frame.
+    #[error("{0}")]
+    File(String),
+    #[error("cannot read {path}")]
+    Unreadable { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    #[error("cannot answer `quaymaster status`")]
+    Bind(#[from] BindError),
+    #[error("cannot start")]
+    Runtime(#[source] io::Error),
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    #[error("Docker cannot be seen: {0}")]
+    DockerUnseen(String),
+    #[error("Docker: {0}")]
+    Docker(Failure),
+    /// Somebody else acts on this stack (S10).
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    #[error(transparent)]
+    Clock(#[from] NoBootId),
+    #[error("the file has no service `{service}`")]
+    NoSuchService { service: ServiceName, known: Vec<ServiceName> },
+    #[error("{service} runs nothing")]
+    NothingRuns { service: ServiceName },
+    /// `flip` of a service whose slot the controller chooses.
+    #[error("{service} has `slot: auto`: there is no slot in the file to change")]
+    SlotIsAuto { service: ServiceName, active: Option<Slot> },
+    #[error("cannot edit {path}: {why}")]
+    NotEdited { path: PathBuf, why: String },
+    #[error("cannot write {path}")]
+    NotWritten { path: PathBuf, source: io::Error },
+    #[error("cannot print")]
+    Print(#[source] io::Error),
+}

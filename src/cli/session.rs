@@ -1,0 +1,128 @@
+//! A controller with everything it works with: what `run` and `apply` share.
+
+use std::sync::Arc;
+
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    task::JoinHandle,
+};
+
+use super::{
+    args::{Converge, Globals},
+    error::CommandError,
+    in_force::{InForce, in_force},
+};
+use crate::{
+    caddy::Caddy,
+    clock::HostClock,
+    controller::{Controller, Ports, Wake, Waker, Wakes, wake::wakes},
+    docker::{self, Docker, EventWatch},
+    lock::StackLock,
+    probe::Probes,
+    source::{FileSource, FileWatch},
+    store::Store,
+};
+
+/// The controller over the real world.
+pub type HostController =
+    Controller<Docker, Caddy, Probes<Arc<Docker>>, Store, FileSource, HostClock>;
+
+/// A controller that holds its stack, and what wakes it.
+pub struct Session {
+    pub controller: HostController,
+    pub waker: Waker,
+    pub wakes: Wakes,
+    pub clock: HostClock,
+    pub hold: SessionHold,
+}
+
+/// What has to live as long as the controller acts.
+pub struct SessionHold {
+    _lock: StackLock,
+    _file: FileWatch,
+    _events: EventWatch,
+    _hangup: JoinHandle<()>,
+}
+
+impl Session {
+    /// Reads the file, reaches Docker, and takes the stack (S10).
+    ///
+    /// # Errors
+    ///
+    /// Fails if the file is bad and was never good, if Docker cannot be reached,
+    /// and if somebody else holds the stack or its store.
+    pub async fn open(globals: &Globals, args: &Converge) -> Result<Session, CommandError> {
+        let deletion = args.deletion.allowed();
+        let InForce { source, path, stack } = in_force(globals, &args.file.file, deletion).await?;
+        let clock = HostClock::new()?;
+        let (waker, wakes) = wakes();
+        let options = docker::Options {
+            max_pulls: usize::from(args.max_pulls),
+            wake: waking(&waker, Wake::Engine),
+            ..docker::Options::default()
+        };
+        let engine = Arc::new(Docker::connect(&stack.name, options).await?);
+        let lock = StackLock::take(engine.endpoint(), &stack.name)?;
+        let store = Store::open(&globals.state_dir, &stack.name, &path.display().to_string())?;
+        let prober = Probes::new(Arc::clone(&engine), waking(&waker, Wake::Probe));
+        let hold = SessionHold {
+            _lock: lock,
+            _file: source.watch(waking(&waker, Wake::File)),
+            _events: engine.watch_events(),
+            _hangup: wake_on_hangup(waker.clone())?,
+        };
+        let ports = Ports {
+            engine,
+            proxy: Arc::new(Caddy::new(&stack.name)),
+            prober: Arc::new(prober),
+            ledger: Arc::new(store),
+            source: Arc::new(source),
+            clock: Arc::new(clock.clone()),
+        };
+        let controller = Controller::new(ports, stack, path);
+        Ok(Session { controller, waker, wakes, clock, hold })
+    }
+}
+
+fn waking(waker: &Waker, by: Wake) -> Arc<dyn Fn() + Send + Sync> {
+    let waker = waker.clone();
+    Arc::new(move || waker.wake(by))
+}
+
+fn wake_on_hangup(waker: Waker) -> Result<JoinHandle<()>, CommandError> {
+    let mut hangup = signal(SignalKind::hangup()).map_err(CommandError::Runtime)?;
+    Ok(tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            waker.wake(Wake::Signal);
+        }
+    }))
+}
+
+/// SIGTERM and SIGINT.
+pub struct EndSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl EndSignals {
+    /// Takes both over from now on.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the system does not allow it.
+    pub fn listen() -> Result<EndSignals, CommandError> {
+        let listen = |kind| signal(kind).map_err(CommandError::Runtime);
+        Ok(EndSignals {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Waits for the next of either.
+    pub async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

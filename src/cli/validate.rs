@@ -1,0 +1,42 @@
+//! `quaymaster validate`: check the file, and nothing else.
+
+use serde_json::json;
+
+use super::{
+    args::{FileArg, Globals, Output},
+    error::CommandError,
+    exit::Exit,
+    in_force::source,
+    print,
+};
+use crate::{domain::manifest::AllowDeleteAll, ports::Source};
+
+/// Reads the file as a controller would, and says what it declares.
+pub async fn validate(globals: &Globals, args: &FileArg) -> Result<Exit, CommandError> {
+    // A file without services is well formed; whether it is meant is for `run`.
+    let (source, path) = source(globals, &args.file, AllowDeleteAll::Yes)?;
+    match (source.load().await, globals.output()) {
+        (Ok(stack), Output::Json) => {
+            let services: Vec<_> = stack.services.keys().collect();
+            print::json(&json!({
+                "valid": true, "file": path, "stack": stack.name, "services": services,
+                "problem": null,
+            }))?;
+            Ok(Exit::Done)
+        }
+        (Ok(stack), Output::People) => {
+            let services = match stack.services.len() {
+                1 => "1 service".to_owned(),
+                count => format!("{count} services"),
+            };
+            let file = args.file.display();
+            print::write(&format!("{file} is valid: stack {}, {services}\n", stack.name))?;
+            Ok(Exit::Done)
+        }
+        (Err(problem), Output::Json) => {
+            print::json(&json!({ "valid": false, "file": path, "problem": problem }))?;
+            Ok(Exit::Wrong)
+        }
+        (Err(problem), Output::People) => Err(CommandError::File(problem)),
+    }
+}

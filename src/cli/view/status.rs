@@ -1,0 +1,187 @@
+//! The status table.
+
+use console::measure_text_width;
+
+use super::{
+    Ink, Page, harmless,
+    table::{self, Cell},
+};
+use crate::controller::status::{HoldStatus, ServiceStatus, StatusReport};
+use crate::domain::{ImageRef, Slot};
+use crate::plan::ServiceState;
+
+/// Images longer than this are shortened where the page is narrow.
+const IMAGE_COLUMNS: usize = 28;
+
+/// Pages narrower than this get short image names.
+const WIDE_PAGE: usize = 110;
+
+/// Returns the whole report for people, with at most `log_lines` of each failed
+/// release's log.
+pub fn render(page: Page, report: &StatusReport, log_lines: usize) -> Vec<String> {
+    let mut lines = headline(page, report);
+    if !report.services.is_empty() {
+        lines.push(String::new());
+        let rows: Vec<[Cell; 6]> =
+            report.services.iter().map(|service| row(page, service)).collect();
+        let headers = ["SERVICE", "STATE", "SLOT", "READY", "IMAGE", "WAITING ON"];
+        lines.extend(table::render(page, headers, &rows));
+    }
+    for service in &report.services {
+        if let Some(hold) = &service.hold {
+            lines.push(String::new());
+            lines.extend(held(page, service, hold, log_lines));
+        }
+    }
+    lines
+}
+
+fn headline(page: Page, report: &StatusReport) -> Vec<String> {
+    let state = page.paint(ink(report.state), &state_text(report.state));
+    let mut lines = vec![format!("{}  {state}", page.paint(Ink::Bold, report.stack.as_str()))];
+    let proxy = match &report.proxy.version {
+        Some(version) => format!(" · Caddy {version}"),
+        None => String::new(),
+    };
+    let facts = format!("{}{proxy}", report.file.path.display());
+    lines.extend(page.indented(0, &facts).iter().map(|line| page.paint(Ink::Dim, line)));
+
+    let mut trouble = |text: String| {
+        lines.extend(page.indented(0, &text).iter().map(|line| page.paint(Ink::Bad, line)));
+    };
+    if !report.docker.known {
+        let why = report.docker.why.as_deref().unwrap_or("it does not say why");
+        trouble(format!("✗ Docker cannot be seen: {}", harmless(why)));
+    }
+    if report.proxy.used && !report.proxy.part.known {
+        let why = report.proxy.part.why.as_deref().unwrap_or("it does not say why");
+        trouble(format!("✗ Caddy cannot be seen: {}", harmless(why)));
+    }
+    if !report.file.valid {
+        trouble("✗ The file is not valid. What it said before stays in force.".to_owned());
+        let problem = report.file.problem.as_deref().unwrap_or_default();
+        lines.extend(
+            problem.lines().map(|line| format!("  {}", harmless(line)).trim_end().to_owned()),
+        );
+    }
+    if !report.orphans.is_empty() {
+        let names: Vec<&str> = report.orphans.iter().map(|name| name.as_str()).collect();
+        let text = format!("No longer in the file, and leaving: {}", names.join(", "));
+        lines.extend(page.indented(0, &text).iter().map(|line| page.paint(Ink::Busy, line)));
+    }
+    lines
+}
+
+fn row(page: Page, service: &ServiceStatus) -> [Cell; 6] {
+    let slot = match service.active_slot {
+        Some(slot) => Cell::new(slot.as_str(), slot_ink(slot)),
+        None => Cell::new("–", Ink::Dim),
+    };
+    let replicas = service.replicas;
+    let short_of = if replicas.ready < replicas.declared { Ink::Warning } else { Ink::Plain };
+    [
+        Cell::new(service.name.as_str(), Ink::Bold),
+        Cell::new(state_text(service.state), ink(service.state)),
+        slot,
+        Cell::new(format!("{}/{}", replicas.ready, replicas.declared), short_of),
+        Cell::plain(image_text(page, service)),
+        Cell::new(what_next(service), Ink::Plain),
+    ]
+}
+
+/// Returns the one thing worth saying beside a row.
+pub fn what_next(service: &ServiceStatus) -> String {
+    let text = match service.state {
+        ServiceState::Settled => service.waiting_on.join("; "),
+        ServiceState::Progressing if !service.waiting_on.is_empty() => {
+            service.waiting_on.join("; ")
+        }
+        ServiceState::Held
+        | ServiceState::Progressing
+        | ServiceState::Degraded
+        | ServiceState::Unknown => service.reason.clone(),
+    };
+    harmless(&text)
+}
+
+/// Returns the image that serves, and the one on its way if that is another.
+fn image_text(page: Page, service: &ServiceStatus) -> String {
+    let shorten = page.width.is_some_and(|width| width < WIDE_PAGE);
+    let short = |image: &ImageRef| if shorten { short_image(image) } else { image.to_string() };
+    let wanted = &service.declared.image;
+    if service.image == *wanted {
+        return short(wanted);
+    }
+    match (service.image.familiar_name() == wanted.familiar_name(), wanted.tag()) {
+        (true, Some(tag)) => format!("{} → {tag}", short(&service.image)),
+        (true, None) | (false, _) => format!("{} → {}", short(&service.image), short(wanted)),
+    }
+}
+
+/// Returns the reference without what is the same for most of a stack: the
+/// registry, the folders, most of a digest.
+fn short_image(image: &ImageRef) -> String {
+    let text = image.as_str();
+    if measure_text_width(text) <= IMAGE_COLUMNS {
+        return text.to_owned();
+    }
+    let (name, digest) = match text.split_once('@') {
+        Some((name, _)) => (name, image.digest().map(|digest| &digest.hex()[..6])),
+        None => (text, None),
+    };
+    let last = name.rsplit_once('/').map_or(name, |(_, last)| last);
+    let digest = digest.map_or(String::new(), |digest| format!("@{digest}…"));
+    console::truncate_str(&format!("{last}{digest}"), IMAGE_COLUMNS, "…").into_owned()
+}
+
+/// Returns what is known of a failed release, and the next command to type.
+fn held(page: Page, service: &ServiceStatus, hold: &HoldStatus, log_lines: usize) -> Vec<String> {
+    let release = hold.release.as_ref().map_or(String::new(), |id| format!(" (release {id})"));
+    let title = if hold.log.is_empty() {
+        format!("✗ {} holds {}{release}", service.name, hold.image)
+    } else {
+        format!("✗ {} holds {}{release}, which last said", service.name, hold.image)
+    };
+    let title = page.indented(0, &harmless(&title)).into_iter();
+    let mut lines: Vec<String> = title.map(|line| page.paint(Ink::Bad, &line)).collect();
+    let skipped = hold.log.len().saturating_sub(log_lines);
+    if skipped > 0 {
+        let text = format!("  │ … {skipped} lines more: quaymaster logs {}", service.name);
+        lines.push(page.paint(Ink::Dim, &text));
+    }
+    for line in &hold.log[skipped..] {
+        let room = page.width.map_or(usize::MAX, |width| width.saturating_sub(4));
+        let text = console::truncate_str(&harmless(line), room, "…").into_owned();
+        lines.push(format!("  {} {text}", page.paint(Ink::Dim, "│")).trim_end().to_owned());
+    }
+    let mend = format!("Mend the file, or try the same again: quaymaster retry {}", service.name);
+    lines.extend(page.indented(2, &mend));
+    lines
+}
+
+pub fn state_text(state: ServiceState) -> String {
+    let mark = match state {
+        ServiceState::Settled => "✓",
+        ServiceState::Progressing => "↻",
+        ServiceState::Degraded => "!",
+        ServiceState::Held => "✗",
+        ServiceState::Unknown => "?",
+    };
+    format!("{mark} {state}")
+}
+
+pub fn ink(state: ServiceState) -> Ink {
+    match state {
+        ServiceState::Settled => Ink::Good,
+        ServiceState::Progressing => Ink::Busy,
+        ServiceState::Degraded | ServiceState::Unknown => Ink::Warning,
+        ServiceState::Held => Ink::Bad,
+    }
+}
+
+fn slot_ink(slot: Slot) -> Ink {
+    match slot {
+        Slot::Blue => Ink::BlueSlot,
+        Slot::Green => Ink::GreenSlot,
+    }
+}

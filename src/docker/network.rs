@@ -1,0 +1,142 @@
+//! Networks and volumes: made when missing, with the stack's label.
+//!
+//! Docker 20.10 makes a second network of the same name without a word, and then
+//! refuses every container that names it as "ambiguous". So we look before we
+//! create, one at a time, and a double that came about all the same (a crash with
+//! a call in flight) is put right.
+
+use std::collections::HashMap;
+
+use bollard::{
+    models::{Ipam, IpamConfig, Network, NetworkCreateRequest, VolumeCreateRequest},
+    query_parameters::ListNetworksOptionsBuilder,
+};
+
+use crate::domain::{
+    snapshot::{Failure, FailureKind},
+    stack::{NetworkSpec, VolumeSpec},
+};
+
+use super::{
+    Docker,
+    connection::CALL_DEADLINE,
+    failure::{CallError, within},
+    labels,
+};
+
+impl Docker {
+    pub(super) async fn ensure_network(
+        &self,
+        name: &str,
+        spec: &NetworkSpec,
+    ) -> Result<(), Failure> {
+        let doing = || format!("create network {name}");
+        let _alone = self.network_creation.lock().await;
+        if !self.networks_named(name).await.map_err(|e| e.transient(&doing()))?.is_empty() {
+            return Ok(());
+        }
+        let request = NetworkCreateRequest {
+            name: name.to_owned(),
+            driver: spec.driver.clone(),
+            internal: Some(spec.internal),
+            enable_ipv6: Some(spec.enable_ipv6),
+            ipam: (!spec.subnets.is_empty()).then(|| ipam(spec)),
+            options: Some(spec.driver_opts.clone().into_iter().collect()),
+            labels: Some(self.labelled(&spec.labels)),
+            ..Default::default()
+        };
+        match within(CALL_DEADLINE, self.client.create_network(request)).await {
+            Ok(_) => Ok(()),
+            // Newer engines refuse the double themselves.
+            Err(error) if error.status() == Some(409) && error.says("already exists") => Ok(()),
+            Err(error) => Err(refused_or_transient(error, &doing())),
+        }
+    }
+
+    /// Leaves one network of this name: ours that nothing has joined give way.
+    pub(super) async fn settle_duplicates(&self, name: &str) -> Result<(), Failure> {
+        let doing = || format!("use network {name}");
+        let _alone = self.network_creation.lock().await;
+        let mut doubles = self.networks_named(name).await.map_err(|e| e.transient(&doing()))?;
+        // Docker refuses to remove one that a running container has joined, so
+        // trying the newest first keeps the one that is in use.
+        doubles.sort_by(|a, b| b.created.cmp(&a.created));
+        let mut left = doubles.len();
+        for network in doubles.iter().filter(|network| self.is_own(network)) {
+            if left <= 1 {
+                break;
+            }
+            let id = network.id.as_deref().unwrap_or_default();
+            if within(CALL_DEADLINE, self.client.remove_network(id)).await.is_ok() {
+                tracing::warn!(network = name, id, "removed a second network of the same name");
+                left -= 1;
+            }
+        }
+        if left <= 1 {
+            return Ok(());
+        }
+        Err(Failure {
+            kind: FailureKind::Transient,
+            message: format!(
+                "cannot {}: {left} networks have this name; remove all but one \
+                 (docker network ls --filter name={name}; docker network rm ID)",
+                doing()
+            ),
+        })
+    }
+
+    async fn networks_named(&self, name: &str) -> Result<Vec<Network>, CallError> {
+        // Docker's filter matches parts of names.
+        let filters = HashMap::from([("name".to_owned(), vec![name.to_owned()])]);
+        let options = ListNetworksOptionsBuilder::new().filters(&filters).build();
+        let mut networks = within(CALL_DEADLINE, self.client.list_networks(Some(options))).await?;
+        networks.retain(|network| network.name.as_deref() == Some(name));
+        Ok(networks)
+    }
+
+    fn is_own(&self, network: &Network) -> bool {
+        let labels = network.labels.as_ref();
+        labels
+            .and_then(|labels| labels.get(labels::STACK))
+            .is_some_and(|s| s == self.stack.as_str())
+    }
+
+    /// Creating a volume is idempotent in Docker: an existing one of the same
+    /// driver counts as created.
+    pub(super) async fn ensure_volume(&self, name: &str, spec: &VolumeSpec) -> Result<(), Failure> {
+        let request = VolumeCreateRequest {
+            name: Some(name.to_owned()),
+            driver: spec.driver.clone(),
+            driver_opts: Some(spec.driver_opts.clone().into_iter().collect()),
+            labels: Some(self.labelled(&spec.labels)),
+            ..Default::default()
+        };
+        match within(CALL_DEADLINE, self.client.create_volume(request)).await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(refused_or_transient(error, &format!("create volume {name}"))),
+        }
+    }
+
+    fn labelled(
+        &self,
+        declared: &std::collections::BTreeMap<String, String>,
+    ) -> HashMap<String, String> {
+        let mut labels: HashMap<String, String> = declared.clone().into_iter().collect();
+        labels.insert(labels::STACK.to_owned(), self.stack.to_string());
+        labels
+    }
+}
+
+fn ipam(spec: &NetworkSpec) -> Ipam {
+    let subnet =
+        |subnet: &String| IpamConfig { subnet: Some(subnet.clone()), ..Default::default() };
+    Ipam { config: Some(spec.subnets.iter().map(subnet).collect()), ..Default::default() }
+}
+
+fn refused_or_transient(error: CallError, doing: &str) -> Failure {
+    let kind = match error.status() {
+        Some(400) => FailureKind::Refused,
+        Some(_) | None => FailureKind::Transient,
+    };
+    error.into_failure(kind, doing)
+}

@@ -1,0 +1,225 @@
+//! A replica to create, as the body of Docker's create call.
+
+use std::collections::{BTreeSet, HashMap};
+
+use bollard::models::{
+    ContainerCreateBody, EndpointSettings, HealthConfig, HostConfig, HostConfigLogConfig, Mount,
+    MountTmpfsOptions, MountType, NetworkingConfig, PortBinding, PortMap, ResourcesUlimits,
+    RestartPolicy as DockerRestartPolicy, RestartPolicyNameEnum,
+};
+use std::time::Duration;
+
+use crate::{
+    domain::{
+        ContainerSpec, StackName,
+        release::{Healthcheck, MountSource, NetworkAttachment, RestartPolicy},
+    },
+    plan::NewContainer,
+};
+
+use super::{ApiVersion, labels, labels::LateNetworks};
+
+/// Returns the body that creates `new`, with restart policy `no`: a start that
+/// fails must be seen, not hidden behind the engine's own retries.
+pub(super) fn create_body(
+    stack: &StackName,
+    new: &NewContainer,
+    api: ApiVersion,
+) -> ContainerCreateBody {
+    let spec = &new.release.spec;
+    let (now, late) = networks_by_time(spec, api);
+    let mut labels = labels::of_new(stack, new);
+    if !late.is_empty() {
+        let json = serde_json::to_string(&late).expect("a map of strings serialises");
+        labels.insert(labels::LATE_NETWORKS.to_owned(), json);
+    }
+    ContainerCreateBody {
+        // By id: the release is this very image, whatever a tag means by now.
+        image: Some(new.release.image_id.to_string()),
+        cmd: spec.command.clone(),
+        entrypoint: spec.entrypoint.clone(),
+        env: Some(environment(stack, new)),
+        user: spec.user.clone(),
+        working_dir: spec.working_dir.clone(),
+        stop_signal: spec.stop_signal.clone(),
+        stop_timeout: spec.stop_grace_period.map(whole_seconds),
+        healthcheck: spec.healthcheck.as_ref().map(|check| health_config(check, api)),
+        exposed_ports: Some(exposed_ports(spec)),
+        labels: Some(labels),
+        networking_config: (!now.is_empty()).then(|| NetworkingConfig {
+            endpoints_config: Some(
+                now.iter().map(|n| (n.network.clone(), endpoint(&n.aliases))).collect(),
+            ),
+        }),
+        host_config: Some(host_config(spec)),
+        ..Default::default()
+    }
+}
+
+/// Returns a network endpoint that answers to these aliases.
+pub(super) fn endpoint(aliases: &BTreeSet<String>) -> EndpointSettings {
+    EndpointSettings { aliases: Some(aliases.iter().cloned().collect()), ..Default::default() }
+}
+
+/// Returns Docker's form of a restart policy.
+pub(super) fn restart_policy(policy: RestartPolicy) -> DockerRestartPolicy {
+    let (name, attempts) = match policy {
+        RestartPolicy::No => (RestartPolicyNameEnum::NO, None),
+        RestartPolicy::Always => (RestartPolicyNameEnum::ALWAYS, None),
+        RestartPolicy::OnFailure { max_attempts } => {
+            (RestartPolicyNameEnum::ON_FAILURE, max_attempts.map(i64::from))
+        }
+        RestartPolicy::UnlessStopped => (RestartPolicyNameEnum::UNLESS_STOPPED, None),
+    };
+    DockerRestartPolicy { name: Some(name), maximum_retry_count: attempts }
+}
+
+/// Returns a span in whole seconds, the next above.
+pub(super) fn whole_seconds(span: Duration) -> i64 {
+    let rounded_up = span.as_secs().saturating_add(u64::from(span.subsec_nanos() > 0));
+    i64::try_from(rounded_up).unwrap_or(i64::MAX)
+}
+
+/// Splits the networks into those joined at creation and those joined before
+/// the first start: an engine below API 1.44 takes one endpoint at creation.
+fn networks_by_time(spec: &ContainerSpec, api: ApiVersion) -> (&[NetworkAttachment], LateNetworks) {
+    if api.creates_with_several_networks() {
+        return (&spec.networks, LateNetworks::new());
+    }
+    let (now, late) = spec.networks.split_at(spec.networks.len().min(1));
+    (now, late.iter().map(|n| (n.network.clone(), n.aliases.clone())).collect())
+}
+
+fn environment(stack: &StackName, new: &NewContainer) -> Vec<String> {
+    let ours = [
+        ("QUAYMASTER_STACK", stack.to_string()),
+        ("QUAYMASTER_SERVICE", new.service.to_string()),
+        ("QUAYMASTER_SLOT", new.slot.to_string()),
+        ("QUAYMASTER_RELEASE", new.release.id.to_string()),
+        ("QUAYMASTER_REPLICA", new.replica.to_string()),
+    ];
+    let declared = new.release.spec.environment.iter();
+    declared
+        .filter(|(name, _)| ours.iter().all(|(our, _)| our != name))
+        .map(|(name, value)| format!("{name}={}", value.reveal()))
+        .chain(ours.iter().map(|(name, value)| format!("{name}={value}")))
+        .collect()
+}
+
+fn health_config(check: &Healthcheck, api: ApiVersion) -> HealthConfig {
+    let nanos = |span: Option<Duration>| {
+        span.map(|span| i64::try_from(span.as_nanos()).unwrap_or(i64::MAX))
+    };
+    HealthConfig {
+        test: Some(check.test.clone()),
+        interval: nanos(check.interval),
+        timeout: nanos(check.timeout),
+        start_period: nanos(check.start_period),
+        // Older engines drop it without a word, which makes the check slower
+        // to speak, not wrong.
+        start_interval: nanos(check.start_interval).filter(|_| api.knows_start_interval()),
+        retries: check.retries.map(i64::from),
+    }
+}
+
+fn exposed_ports(spec: &ContainerSpec) -> Vec<String> {
+    let with_protocol =
+        |port: &String| if port.contains('/') { port.clone() } else { format!("{port}/tcp") };
+    let published =
+        spec.ports.iter().map(|p| format!("{}/{}", p.container_port, p.protocol.as_str()));
+    let ports: BTreeSet<String> = spec.expose.iter().map(with_protocol).chain(published).collect();
+    ports.into_iter().collect()
+}
+
+fn host_config(spec: &ContainerSpec) -> HostConfig {
+    let resources = &spec.resources;
+    HostConfig {
+        network_mode: spec.networks.first().map(|first| first.network.clone()),
+        restart_policy: Some(restart_policy(RestartPolicy::No)),
+        binds: Some(spec.mounts.iter().filter_map(bind).collect()),
+        mounts: Some(spec.mounts.iter().filter_map(mount).collect()),
+        tmpfs: Some(spec.tmpfs.clone().into_iter().collect()),
+        port_bindings: Some(port_bindings(spec)),
+        nano_cpus: resources
+            .cpu_limit_milli
+            .map(|milli| i64::try_from(milli.saturating_mul(1_000_000)).unwrap_or(i64::MAX)),
+        memory: resources.memory_limit_bytes,
+        memory_reservation: resources.memory_reservation_bytes,
+        pids_limit: resources.pids_limit,
+        log_config: spec.logging.as_ref().map(|logging| HostConfigLogConfig {
+            typ: Some(logging.driver.clone().unwrap_or_default()),
+            config: Some(logging.options.clone().into_iter().collect()),
+        }),
+        extra_hosts: Some(spec.extra_hosts.iter().map(|(h, at)| format!("{h}:{at}")).collect()),
+        ulimits: Some(
+            spec.ulimits
+                .iter()
+                .map(|(name, &(soft, hard))| ResourcesUlimits {
+                    name: Some(name.clone()),
+                    soft: Some(soft),
+                    hard: Some(hard),
+                })
+                .collect(),
+        ),
+        cap_add: Some(spec.cap_add.iter().cloned().collect()),
+        cap_drop: Some(spec.cap_drop.iter().cloned().collect()),
+        readonly_rootfs: Some(spec.read_only),
+        init: spec.init,
+        shm_size: spec.shm_size_bytes,
+        security_opt: Some(spec.security_opt.clone()),
+        ..Default::default()
+    }
+}
+
+/// Returns a bind mount in Docker's short form, which creates a missing source
+/// as Compose does; the long form would refuse it.
+fn bind(mount: &crate::domain::release::Mount) -> Option<String> {
+    let MountSource::Bind(source) = &mount.source else { return None };
+    if has_colon(mount) {
+        return None;
+    }
+    let mode = if mount.read_only { ":ro" } else { "" };
+    Some(format!("{source}:{}{mode}", mount.target))
+}
+
+/// Returns a mount in Docker's long form; None for what [`bind`] covers.
+fn mount(mount: &crate::domain::release::Mount) -> Option<Mount> {
+    let (typ, source, tmpfs_options) = match &mount.source {
+        MountSource::Volume(name) => (MountType::VOLUME, Some(name.clone()), None),
+        MountSource::Anonymous => (MountType::VOLUME, None, None),
+        // A colon cannot be written in the short form.
+        MountSource::Bind(path) if has_colon(mount) => (MountType::BIND, Some(path.clone()), None),
+        MountSource::Bind(_) => return None,
+        MountSource::Tmpfs { size_bytes } => {
+            let options = MountTmpfsOptions { size_bytes: *size_bytes, ..Default::default() };
+            (MountType::TMPFS, None, Some(options))
+        }
+    };
+    Some(Mount {
+        target: Some(mount.target.clone()),
+        source,
+        typ: Some(typ),
+        read_only: Some(mount.read_only),
+        tmpfs_options,
+        ..Default::default()
+    })
+}
+
+fn has_colon(mount: &crate::domain::release::Mount) -> bool {
+    match &mount.source {
+        MountSource::Bind(source) => source.contains(':') || mount.target.contains(':'),
+        MountSource::Volume(_) | MountSource::Anonymous | MountSource::Tmpfs { .. } => false,
+    }
+}
+
+fn port_bindings(spec: &ContainerSpec) -> PortMap {
+    let mut bindings: HashMap<String, Option<Vec<PortBinding>>> = HashMap::new();
+    for port in &spec.ports {
+        let key = format!("{}/{}", port.container_port, port.protocol.as_str());
+        bindings.entry(key).or_default().get_or_insert_default().push(PortBinding {
+            host_ip: port.host_ip.map(|ip| ip.to_string()),
+            host_port: Some(port.host_port.map_or(String::new(), |port| port.to_string())),
+        });
+    }
+    bindings
+}

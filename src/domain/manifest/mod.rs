@@ -1,0 +1,125 @@
+//! The desired-state file: text in, [`Stack`] or a [`Report`] out.
+//!
+//! ```text
+//! bytes ─ yaml ─▶ tree with positions ─ stack, service, … ─▶ Stack
+//!                      │                        │
+//!                      └──────── flaws ─────────┴─────────▶ Report
+//! ```
+//!
+//! Parse, don't validate: past this module an invalid stack cannot be written
+//! down. All that is wrong with a file is found in one go, each with its line,
+//! column and mend. Pure: variables and other files come through [`Input`].
+//! Field names and meanings are the Compose Specification's unless design says
+//! otherwise. miette is used in `report` and nowhere else.
+
+mod capacity;
+mod container;
+mod depends_on;
+mod env_file;
+mod environment;
+mod fields;
+mod interpolate;
+mod mounts;
+mod networks;
+mod ports;
+mod probe;
+mod proxy;
+mod quantity;
+mod reader;
+mod report;
+mod rollout;
+mod route;
+mod service;
+mod shell_words;
+mod slot_edit;
+mod top;
+mod yaml;
+
+use std::{io, path::Path};
+
+use super::Stack;
+use reader::Reader;
+use report::Flaw;
+use yaml::Span;
+
+pub use env_file::{BadEnvFile, read_env_file};
+pub use report::{Problem, Report};
+pub use slot_edit::{SlotNotEdited, with_slot};
+
+/// The largest file that is read, in bytes.
+pub const MAX_FILE_BYTES: usize = 1 << 20;
+
+/// What a file may refer to, beside its own text.
+pub struct Input<'a> {
+    /// What reports call the file.
+    pub file_name: &'a str,
+    pub text: &'a [u8],
+    /// Looks up a variable for `${VAR}`.
+    pub variables: &'a dyn Fn(&str) -> Option<String>,
+    /// Reads a file for `env_file:`; the path is relative to the folder of the
+    /// file and never leads out of it by `..`. Following symbolic links out of
+    /// the folder is for the closure to refuse.
+    pub read_file: &'a dyn Fn(&Path) -> io::Result<Vec<u8>>,
+    /// The absolute folder of the file, against which relative paths resolve.
+    pub base_dir: &'a Path,
+    pub allow_delete_all: AllowDeleteAll,
+}
+
+/// Whether a file without any service is meant: it removes every container of
+/// the stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AllowDeleteAll {
+    Yes,
+    No,
+}
+
+/// Reads a desired-state file.
+///
+/// # Errors
+///
+/// Everything that is wrong with the file, in the order of its lines. Nothing
+/// of a file with an error may be acted on.
+pub fn parse(input: &Input<'_>) -> Result<Stack, Report> {
+    let source = match readable(input.text) {
+        Ok(source) => source,
+        Err(flaw) => {
+            let source =
+                String::from_utf8_lossy(&input.text[..input.text.len().min(MAX_FILE_BYTES)]);
+            return Err(Report::new(input.file_name, &source, None, vec![flaw]));
+        }
+    };
+    let mut flaws = Vec::new();
+    let Some(tree) = yaml::read(source, &mut flaws) else {
+        return Err(Report::new(input.file_name, source, None, flaws));
+    };
+    let mut reader = Reader::new(input, source, flaws);
+    let stack = top::read(&mut reader, &tree);
+    let flaws = reader.into_flaws();
+    match stack {
+        Some(stack) if flaws.is_empty() => Ok(stack),
+        Some(_) | None => Err(Report::new(input.file_name, source, Some(&tree), flaws)),
+    }
+}
+
+/// Returns the text, if it is one that can be read as YAML at all.
+fn readable(bytes: &[u8]) -> Result<&str, Flaw> {
+    if bytes.len() > MAX_FILE_BYTES {
+        return Err(Flaw::new(
+            Span { start: 0, end: 0 },
+            format!("the file has {} bytes, more than {MAX_FILE_BYTES}", bytes.len()),
+            "a stack is far smaller than that: is this the right file?",
+        ));
+    }
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        let at = error.valid_up_to();
+        Flaw::new(Span { start: at, end: at }, "this is not UTF-8", "save the file as UTF-8")
+    })?;
+    match text.find('\0') {
+        Some(at) => Err(Flaw::new(
+            Span { start: at, end: at + 1 },
+            "the file holds a NUL byte",
+            "remove it; the file may have been damaged, or is not a text",
+        )),
+        None => Ok(text.strip_prefix('\u{feff}').unwrap_or(text)),
+    }
+}

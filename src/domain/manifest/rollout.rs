@@ -1,0 +1,126 @@
+//! `rollout:` — how one release replaces another.
+
+use std::time::Duration;
+
+use crate::domain::{Rollout, Strategy};
+
+use super::{
+    fields::{Fields, Refusals, refuse_name},
+    reader::Reader,
+    yaml::{Entry, Node, Span},
+};
+
+const REFUSALS: Refusals = Refusals {
+    later: &["pre_promotion", "post_promotion", "auto_promote", "failover", "rollout_group"],
+    never: &[],
+};
+
+const STRATEGIES: [(&str, Strategy); 3] = [
+    ("blue-green", Strategy::BlueGreen),
+    ("rolling", Strategy::Rolling),
+    ("recreate", Strategy::Recreate),
+];
+
+/// What the file says; None where it does not.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct WrittenRollout {
+    pub strategy: Option<(Strategy, Span)>,
+    progress_deadline: Option<(Duration, Span)>,
+    min_healthy_time: Option<(Duration, Span)>,
+    drain_timeout: Option<Duration>,
+    bake: Option<Duration>,
+    scale_down_delay: Option<Duration>,
+    auto_revert: Option<bool>,
+}
+
+impl WrittenRollout {
+    /// Returns this, with `defaults` where it says nothing.
+    pub fn or(self, defaults: WrittenRollout) -> WrittenRollout {
+        WrittenRollout {
+            strategy: self.strategy.or(defaults.strategy),
+            progress_deadline: self.progress_deadline.or(defaults.progress_deadline),
+            min_healthy_time: self.min_healthy_time.or(defaults.min_healthy_time),
+            drain_timeout: self.drain_timeout.or(defaults.drain_timeout),
+            bake: self.bake.or(defaults.bake),
+            scale_down_delay: self.scale_down_delay.or(defaults.scale_down_delay),
+            auto_revert: self.auto_revert.or(defaults.auto_revert),
+        }
+    }
+
+    /// Fills in every default. `min_healthy_time` is what a service whose probe
+    /// asks nothing needs, so it is the service's to say.
+    pub fn complete(
+        self,
+        reader: &mut Reader<'_>,
+        strategy: Strategy,
+        min_healthy_time: Duration,
+    ) -> Rollout {
+        let rollout = Rollout {
+            strategy,
+            progress_deadline: self.progress_deadline.map_or(minutes(10), |it| it.0),
+            min_healthy_time: self.min_healthy_time.map_or(min_healthy_time, |it| it.0),
+            drain_timeout: self.drain_timeout.unwrap_or(Duration::from_secs(30)),
+            bake: self.bake.unwrap_or(Duration::from_secs(30)),
+            scale_down_delay: self.scale_down_delay.unwrap_or(minutes(10)),
+            auto_revert: self.auto_revert.unwrap_or(true),
+        };
+        if rollout.min_healthy_time >= rollout.progress_deadline
+            && let Some((_, span)) = self.min_healthy_time.or(self.progress_deadline)
+        {
+            reader.refuse(
+                span,
+                "no release could get ready: `min_healthy_time` is not shorter than `progress_deadline`",
+                "make `progress_deadline` longer",
+            );
+        }
+        rollout
+    }
+}
+
+fn minutes(count: u64) -> Duration {
+    Duration::from_secs(count * 60)
+}
+
+pub(super) fn read(reader: &mut Reader<'_>, node: &Node) -> WrittenRollout {
+    let Some(map) = reader.map(node, "a map such as `{ strategy: blue-green }`") else {
+        return WrittenRollout::default();
+    };
+    let mut fields = Fields::of(map);
+    let strategy = fields.get("strategy");
+    let progress_deadline = fields.get("progress_deadline");
+    let min_healthy_time = fields.get("min_healthy_time");
+    let mut may_be_zero =
+        |reader: &mut Reader<'_>, key| fields.get(key).and_then(|it| reader.duration(&it.value));
+    let drain_timeout = may_be_zero(reader, "drain_timeout");
+    let bake = may_be_zero(reader, "bake");
+    let scale_down_delay = may_be_zero(reader, "scale_down_delay");
+    let auto_revert = fields.get("auto_revert").and_then(|it| reader.flag(&it.value));
+    fields.finish(reader, &REFUSALS);
+    WrittenRollout {
+        strategy: strategy.and_then(|it| Some((read_strategy(reader, it)?, it.value.span))),
+        progress_deadline: progress_deadline
+            .and_then(|it| Some((reader.positive_duration(&it.value)?, it.value.span))),
+        min_healthy_time: min_healthy_time
+            .and_then(|it| Some((reader.duration(&it.value)?, it.value.span))),
+        drain_timeout,
+        bake,
+        scale_down_delay,
+        auto_revert,
+    }
+}
+
+fn read_strategy(reader: &mut Reader<'_>, entry: &Entry) -> Option<Strategy> {
+    let text = reader.text(&entry.value, "a strategy")?;
+    let found = STRATEGIES.iter().find(|(name, _)| *name == text.value);
+    if found.is_none() {
+        refuse_name(
+            reader,
+            text.span,
+            format!("unknown strategy `{}`", text.shown()),
+            &text.value,
+            STRATEGIES.iter().map(|(name, _)| *name),
+            "a strategy is `blue-green`, `rolling` or `recreate`",
+        );
+    }
+    found.map(|(_, strategy)| *strategy)
+}

@@ -1,0 +1,207 @@
+//! `route:` — the requests that Caddy sends to a service.
+
+use std::{collections::HashMap, net::Ipv4Addr};
+
+use crate::domain::Route;
+
+use super::{
+    fields::{Fields, Refusals},
+    ports::Exposed,
+    reader::{Reader, Text},
+    report::shown,
+    top::Services,
+    yaml::{Entry, Span},
+};
+
+const REFUSALS: Refusals = Refusals {
+    later: &["preview"],
+    never: &[
+        ("tls", "remove it: Caddy gets certificates for the hosts by itself"),
+        ("paths", "write one `path:` pattern"),
+    ],
+};
+
+/// A route, and where its hosts stand in the file.
+pub(super) struct ReadRoute {
+    pub route: Route,
+    pub span: Span,
+    hosts: Vec<Text>,
+}
+
+pub(super) fn read(
+    reader: &mut Reader<'_>,
+    entry: &Entry,
+    exposed: &[Exposed],
+) -> Option<ReadRoute> {
+    let example = "a map such as `{ host: shop.example.com, port: 8000 }`";
+    let mut fields = Fields::of(reader.map(&entry.value, example)?);
+    let (host, hosts) = (fields.get("host"), fields.get("hosts"));
+    let (path, port) = (fields.get("path"), fields.get("port"));
+    fields.finish(reader, &REFUSALS);
+    let hosts = read_hosts(reader, entry.key_span, host, hosts);
+    let path = match path {
+        Some(path) => reader.parsed(
+            &path.value,
+            "a path pattern",
+            "write a path such as `/api/*`: it begins with `/`, and a `*` stands at its end only",
+            parse_path,
+        ),
+        None => Some("/*".to_owned()),
+    };
+    let port = match port {
+        Some(port) => reader.port(&port.value),
+        None => default_port(reader, entry.key_span, exposed),
+    };
+    let (hosts, path, port) = (hosts?, path?, port?);
+    let names = hosts.iter().map(|host| host.value.clone()).collect();
+    Some(ReadRoute { route: Route { hosts: names, path, port }, span: entry.key_span, hosts })
+}
+
+fn read_hosts(
+    reader: &mut Reader<'_>,
+    route: Span,
+    host: Option<&Entry>,
+    hosts: Option<&Entry>,
+) -> Option<Vec<Text>> {
+    let entry = match (host, hosts) {
+        (Some(entry), None) | (None, Some(entry)) => entry,
+        (Some(_), Some(second)) => {
+            let help = "keep one of `host` and `hosts`: each takes one name or a list";
+            reader.refuse(second.key_span, "the hosts stand here a second time", help);
+            return None;
+        }
+        (None, None) => {
+            reader.refuse(route, "the route has no `host`", "add `host: shop.example.com`");
+            return None;
+        }
+    };
+    let texts = reader.text_or_texts(&entry.value, "a host name or a list of them");
+    if texts.is_empty()
+        && matches!(&entry.value.value, super::yaml::Value::List(items) if items.is_empty())
+    {
+        reader.refuse(entry.value.span, "the route has no host", "name at least one");
+    }
+    let mut hosts: Vec<Text> = Vec::new();
+    for text in texts {
+        if let Err((reason, help)) = check_host_pattern(&text.value) {
+            let message = format!("`{}` is not a host name: {reason}", text.shown());
+            reader.refuse_text(&text, "a host name", message, &help);
+        } else if let Some(first) = hosts.iter().find(|host| host.value == text.value) {
+            reader.refuse_again(
+                text.span,
+                format!("the host `{}` stands here a second time", text.shown()),
+                first.span,
+            );
+        } else {
+            hosts.push(text);
+        }
+    }
+    (!hosts.is_empty()).then_some(hosts)
+}
+
+/// Checks a host name, an IPv4 address, or `*.` and a host name.
+fn check_host_pattern(text: &str) -> Result<(), (&'static str, String)> {
+    const EXAMPLE: &str = "write a name such as `shop.example.com` or `*.example.com`";
+    if text.contains("://") || text.contains('/') {
+        return Err(("it is a URL", "write the name alone; a path goes under `path:`".to_owned()));
+    }
+    if text.contains(':') {
+        let help = "write the name alone; which port Caddy listens on is `proxy.caddy.listen`";
+        return Err(("it has a port", help.to_owned()));
+    }
+    if text.chars().any(|c| c.is_ascii_uppercase()) {
+        return Err(("it has upper-case letters", "write it in lower case".to_owned()));
+    }
+    let name = match text.strip_prefix("*.") {
+        Some(name) if !name.contains('.') => {
+            return Err(("`*` would stand for a whole top-level domain", EXAMPLE.to_owned()));
+        }
+        Some(name) => name,
+        None => text,
+    };
+    is_host(name).map_err(|reason| (reason, EXAMPLE.to_owned()))
+}
+
+/// Checks a lower-case DNS name or an IPv4 address.
+pub(super) fn is_host(text: &str) -> Result<(), &'static str> {
+    if text.is_empty() || text.len() > 253 {
+        return Err("a name has 1 to 253 characters");
+    }
+    let labels: Vec<&str> = text.split('.').collect();
+    if labels.iter().any(|label| label.is_empty() || label.len() > 63) {
+        return Err("between the dots stand 1 to 63 characters");
+    }
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if !text.chars().all(|c| plain(c) || c == '.') {
+        return Err("it has lower-case letters, digits and `-` only (others as `xn--…`)");
+    }
+    if labels.iter().any(|label| label.starts_with('-') || label.ends_with('-')) {
+        return Err("no part of it begins or ends with `-`");
+    }
+    let is_number = |label: &str| label.bytes().all(|byte| byte.is_ascii_digit());
+    if labels.last().is_some_and(|last| is_number(last)) && text.parse::<Ipv4Addr>().is_err() {
+        return Err("it ends in a number and is no IPv4 address");
+    }
+    Ok(())
+}
+
+/// Caddy's path matcher, as far as its meaning is plain: an exact path, or one
+/// `*` at the end. Braces would be placeholders to Caddy.
+fn parse_path(text: &str) -> Result<String, String> {
+    let star_is_last = text.find('*').is_none_or(|at| at == text.len() - 1);
+    let plain = |c: char| !c.is_whitespace() && !c.is_control() && !"?#{}\\%".contains(c);
+    if text.starts_with('/') && star_is_last && text.chars().all(plain) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("`{}` is not a path pattern", shown(text)))
+    }
+}
+
+fn default_port(reader: &mut Reader<'_>, route: Span, exposed: &[Exposed]) -> Option<u16> {
+    match Exposed::only_tcp(exposed) {
+        Some(port) => Some(port),
+        None => {
+            reader.refuse(
+                route,
+                "the route has no `port`, and `expose` does not name exactly one",
+                "add `port:`, the port that the replicas listen on",
+            );
+            None
+        }
+    }
+}
+
+/// Checks what must be true of the routes of a stack together.
+pub(super) fn check_all(reader: &mut Reader<'_>, services: &Services, proxy_declared: bool) {
+    let mut routed: Vec<_> = services
+        .iter()
+        .filter_map(|(name, read)| Some((name, read.as_ref()?.route.as_ref()?)))
+        .collect();
+    routed.sort_by_key(|(_, route)| route.span);
+    if let Some((_, first)) = routed.first()
+        && !proxy_declared
+    {
+        reader.refuse(
+            first.span,
+            "a route needs a proxy, and the file names none",
+            "add `proxy: { caddy: { admin: \"http://127.0.0.1:2019\" } }` at the top level",
+        );
+    }
+    let mut taken = HashMap::new();
+    for (name, read) in routed {
+        for host in &read.hosts {
+            // Caddy compares paths without regard to case.
+            let key = (host.value.clone(), read.route.path.to_lowercase());
+            if let Some((other, first)) = taken.insert(key, (name, host.span)) {
+                reader.refuse_again(
+                    host.span,
+                    format!(
+                        "`{}` with the same path is the service `{other}`'s already",
+                        host.shown()
+                    ),
+                    first,
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,393 @@
+//! One service: its keys, and what must be true of them together.
+
+use std::time::Duration;
+
+use crate::domain::{
+    ContainerSpec, ImageRef, ProbeCheck, Service, ServiceKind, ServiceName, Slot, SlotChoice,
+    Strategy,
+    release::{Mount, MountSource, RestartPolicy},
+    stack::{NetworkSpec, VolumeSpec},
+};
+
+use super::{
+    capacity::{self, Deploy},
+    container::{self, WrittenRestart},
+    depends_on::{self, WrittenDependencies},
+    environment,
+    fields::{Fields, Refusals, refuse_name},
+    mounts,
+    networks::{self, Resources},
+    ports::{self, Exposed, ReadPort},
+    probe::{self, HealthcheckDeclared, Subject},
+    reader::Reader,
+    rollout::{self, WrittenRollout},
+    route::{self, ReadRoute},
+    yaml::{Entry, Span},
+};
+
+/// How long a replica must stay up whose probe asks nothing.
+const STARTED_MIN_HEALTHY: Duration = Duration::from_secs(5);
+
+const REFUSALS: Refusals = Refusals {
+    later: &["standby", "rollout_group", "hosts", "slots", "secrets", "failover"],
+    never: &[
+        (
+            "build",
+            "remove it: images are built by CI and named by `image:`, never built on the host",
+        ),
+        (
+            "container_name",
+            "remove it: names carry the slot, release and replica, so that two releases can stand side by side",
+        ),
+        ("scale", "write `deploy: { replicas: … }`"),
+        ("network_mode", "remove it: the proxy reaches replicas on the networks of the stack"),
+        ("privileged", "remove it; `cap_add:` gives single capabilities"),
+        ("pid", "remove it: sharing the host's processes is not offered"),
+        ("ipc", "remove it: sharing memory with others is not offered; `shm_size:` is"),
+        ("uts", "remove it"),
+        ("cgroup", "remove it"),
+        ("cgroup_parent", "remove it"),
+        ("userns_mode", "remove it"),
+        ("devices", "remove it: devices of the host are not offered"),
+        ("device_cgroup_rules", "remove it: devices of the host are not offered"),
+        ("gpus", "remove it: devices of the host are not offered"),
+        (
+            "profiles",
+            "remove it: every service of the file runs; keep others in a file of their own",
+        ),
+        ("pull_policy", "remove it: a tag is resolved to a digest once, and that digest is run"),
+        ("links", "remove it: services reach one another by name on their network"),
+        ("external_links", "use an `external: true` network"),
+        ("configs", "bind-mount a file instead: `volumes: [\"./app.conf:/etc/app.conf:ro\"]`"),
+        ("extends", "use a YAML anchor and `<<: *anchor`"),
+        ("volumes_from", "name the volumes in `volumes:`"),
+        ("mem_limit", "write `deploy: { resources: { limits: { memory: … } } }`"),
+        ("mem_reservation", "write `deploy: { resources: { reservations: { memory: … } } }`"),
+        ("memswap_limit", "remove it"),
+        ("mem_swappiness", "remove it"),
+        ("oom_kill_disable", "remove it"),
+        ("oom_score_adj", "remove it"),
+        ("pids_limit", "write `deploy: { resources: { limits: { pids: … } } }`"),
+        ("cpus", "write `deploy: { resources: { limits: { cpus: … } } }`"),
+        ("cpu_count", "write `deploy: { resources: { limits: { cpus: … } } }`"),
+        ("cpu_percent", "write `deploy: { resources: { limits: { cpus: … } } }`"),
+        ("cpu_quota", "write `deploy: { resources: { limits: { cpus: … } } }`"),
+        ("cpu_period", "write `deploy: { resources: { limits: { cpus: … } } }`"),
+        ("cpu_shares", "remove it"),
+        ("cpuset", "remove it"),
+        ("hostname", "remove it: replicas are told apart by their container's name"),
+        ("domainname", "remove it"),
+        ("mac_address", "remove it: two releases cannot both have one address"),
+        ("dns", "set it for the daemon, in /etc/docker/daemon.json"),
+        ("dns_search", "set it for the daemon, in /etc/docker/daemon.json"),
+        ("dns_opt", "set it for the daemon, in /etc/docker/daemon.json"),
+        ("platform", "remove it: images run on the host's own architecture"),
+        ("runtime", "remove it"),
+        ("isolation", "remove it"),
+        ("sysctls", "remove it, or set it for the host"),
+        ("group_add", "set the groups in the image, or use `user: uid:gid`"),
+        ("storage_opt", "remove it"),
+        ("label_file", "write `labels:`"),
+        ("stdin_open", "remove it: nobody is attached"),
+        ("tty", "remove it: nobody is attached"),
+        ("attach", "remove it: nobody is attached"),
+        ("annotations", "write `labels:`"),
+        ("develop", "remove it: it is for development"),
+        ("post_start", "put it in the image's entrypoint"),
+        ("pre_stop", "handle the stop signal in the program"),
+        ("provider", "remove it"),
+        ("credential_spec", "remove it: it is for Windows"),
+    ],
+};
+
+/// What the top level says for all services.
+#[derive(Default)]
+pub(super) struct Defaults {
+    pub rollout: WrittenRollout,
+    pub probe: probe::Timing,
+}
+
+/// What a service's keys may refer to.
+pub(super) struct Surroundings<'s> {
+    pub defaults: &'s Defaults,
+    pub networks: &'s mut Resources<NetworkSpec>,
+    pub volumes: &'s mut Resources<VolumeSpec>,
+}
+
+/// A service, and where the file says what other services are checked against.
+pub(super) struct Read {
+    pub service: Service,
+    pub route: Option<ReadRoute>,
+    pub depends_on: WrittenDependencies,
+}
+
+pub(super) fn read(
+    reader: &mut Reader<'_>,
+    name: &ServiceName,
+    entry: &Entry,
+    surroundings: &mut Surroundings<'_>,
+) -> Option<Read> {
+    let mut fields = Fields::of(reader.map(&entry.value, "a map with an `image:`")?);
+    let image = read_image(reader, entry.key_span, &mut fields);
+    let slot = fields.get("slot").map_or(SlotChoice::Auto, |it| read_slot(reader, it));
+    let deploy = capacity::read_deploy(reader, fields.get("deploy"));
+    let exposed = ports::read_expose(reader, fields.get("expose"));
+    let published = ports::read_published(reader, fields.get("ports"));
+    let mounts = mounts::read(reader, fields.get("volumes"), surroundings.volumes);
+    let restart = container::read_restart(reader, fields.get("restart"));
+    let route_entry = fields.get("route");
+    let route = route_entry.and_then(|it| route::read(reader, it, &exposed));
+    let probe_entry = fields.get("probe");
+    let written_rollout =
+        fields.get("rollout").map(|it| rollout::read(reader, &it.value)).unwrap_or_default();
+    let depends_on =
+        fields.get("depends_on").map(|it| depends_on::read(reader, &it.value)).unwrap_or_default();
+
+    let mut spec = read_spec(reader, name, &mut fields, surroundings);
+    spec.resources = deploy.resources.clone();
+    spec.expose = Exposed::as_docker(&exposed);
+    spec.route_port = route.as_ref().map(|read| read.route.port);
+    let kind = match restart {
+        WrittenRestart::Unsaid => ServiceKind::LongRunning,
+        WrittenRestart::Policy(policy) => {
+            spec.restart = policy;
+            ServiceKind::LongRunning
+        }
+        WrittenRestart::Once => {
+            spec.restart = RestartPolicy::No;
+            ServiceKind::OneShot
+        }
+    };
+    let probe = probe::read(
+        reader,
+        probe_entry,
+        surroundings.defaults.probe,
+        Subject {
+            kind,
+            route_port: spec.route_port,
+            healthcheck: match container::is_enabled(spec.healthcheck.as_ref()) {
+                true => HealthcheckDeclared::Yes,
+                false => HealthcheckDeclared::No,
+            },
+        },
+    );
+    fields.finish(reader, &REFUSALS);
+
+    let facts = Facts {
+        kind,
+        routed: route_entry,
+        probed: probe_entry,
+        deploy: &deploy,
+        published: &published,
+        mounts: &mounts,
+    };
+    let strategy =
+        choose_strategy(reader, &facts, written_rollout, surroundings.defaults.rollout.strategy);
+    check_together(reader, &facts);
+    spec.ports = published.into_iter().map(|read| read.port).collect();
+    spec.mounts = mounts;
+    let probe = probe?;
+    let min_healthy_time = match (&probe.check, kind) {
+        (ProbeCheck::Started, ServiceKind::LongRunning) => STARTED_MIN_HEALTHY,
+        (ProbeCheck::Started, ServiceKind::OneShot)
+        | (
+            ProbeCheck::Http { .. }
+            | ProbeCheck::Tcp { .. }
+            | ProbeCheck::Exec { .. }
+            | ProbeCheck::Docker,
+            _,
+        ) => Duration::ZERO,
+    };
+    let rollout = written_rollout.or(surroundings.defaults.rollout).complete(
+        reader,
+        strategy,
+        min_healthy_time,
+    );
+    let service = Service {
+        name: name.clone(),
+        image: image?,
+        slot,
+        kind,
+        replicas: deploy.replicas,
+        route: route.as_ref().map(|read| read.route.clone()),
+        probe,
+        spec,
+        depends_on: depends_on.iter().map(|(on, it)| (on.clone(), it.condition)).collect(),
+        rollout,
+    };
+    Some(Read { service, route, depends_on })
+}
+
+fn read_image(reader: &mut Reader<'_>, service: Span, fields: &mut Fields<'_>) -> Option<ImageRef> {
+    let Some(image) = fields.get("image") else {
+        let help = "add `image:`, such as `registry.example.com/shop/web:1.4.2`";
+        reader.refuse(service, "this service has no `image`", help);
+        return None;
+    };
+    let help = "write `registry/repository:tag`, or `…@sha256:` and a digest";
+    reader.parsed(&image.value, "an image reference", help, str::parse::<ImageRef>)
+}
+
+fn read_slot(reader: &mut Reader<'_>, entry: &Entry) -> SlotChoice {
+    const SLOTS: [&str; 3] = ["blue", "green", "auto"];
+    let Some(text) = reader.text(&entry.value, "a slot") else { return SlotChoice::Auto };
+    match text.value.parse::<Slot>() {
+        Ok(slot) => SlotChoice::Declared(slot),
+        Err(_) if text.value == "auto" => SlotChoice::Auto,
+        Err(_) => {
+            let message = format!("unknown slot `{}`", text.shown());
+            let help = "a slot is `blue`, `green` or `auto`";
+            refuse_name(reader, text.span, message, &text.value, SLOTS.into_iter(), help);
+            SlotChoice::Auto
+        }
+    }
+}
+
+/// Reads the keys that go to Docker as they are. Those that other keys decide
+/// with (ports, mounts, restart) are filled in by the caller.
+fn read_spec(
+    reader: &mut Reader<'_>,
+    name: &ServiceName,
+    fields: &mut Fields<'_>,
+    surroundings: &mut Surroundings<'_>,
+) -> ContainerSpec {
+    let (env_file, environment) = (fields.get("env_file"), fields.get("environment"));
+    ContainerSpec {
+        command: fields.get("command").and_then(|it| reader.command(&it.value)),
+        entrypoint: fields.get("entrypoint").and_then(|it| reader.command(&it.value)),
+        environment: environment::read(reader, env_file, environment),
+        networks: networks::read_attachments(
+            reader,
+            name,
+            fields.get("networks"),
+            surroundings.networks,
+        ),
+        healthcheck: fields
+            .get("healthcheck")
+            .and_then(|it| container::read_healthcheck(reader, it)),
+        user: fields
+            .get("user")
+            .and_then(|it| reader.text(&it.value, "a user"))
+            .map(|text| text.value),
+        working_dir: fields
+            .get("working_dir")
+            .and_then(|it| container::read_working_dir(reader, it)),
+        stop_signal: fields.get("stop_signal").and_then(|it| container::read_signal(reader, it)),
+        stop_grace_period: fields
+            .get("stop_grace_period")
+            .and_then(|it| reader.duration(&it.value)),
+        logging: fields.get("logging").and_then(|it| capacity::read_logging(reader, it)),
+        labels: fields
+            .get("labels")
+            .map(|it| networks::read_labels(reader, it))
+            .unwrap_or_default(),
+        extra_hosts: container::read_extra_hosts(reader, fields.get("extra_hosts")),
+        ulimits: capacity::read_ulimits(reader, fields.get("ulimits")),
+        cap_add: container::read_capabilities(reader, fields.get("cap_add")),
+        cap_drop: container::read_capabilities(reader, fields.get("cap_drop")),
+        read_only: fields.get("read_only").and_then(|it| reader.flag(&it.value)) == Some(true),
+        tmpfs: mounts::read_tmpfs(reader, fields.get("tmpfs")),
+        init: fields.get("init").and_then(|it| reader.flag(&it.value)),
+        shm_size_bytes: fields.get("shm_size").and_then(|it| reader.positive_bytes(&it.value)),
+        security_opt: fields
+            .get("security_opt")
+            .map(|it| reader.texts(&it.value, "a list of options"))
+            .unwrap_or_default()
+            .into_iter()
+            .map(|text| text.value)
+            .collect(),
+        ..ContainerSpec::default()
+    }
+}
+
+/// What the keys of a service are checked against one another with.
+struct Facts<'r> {
+    kind: ServiceKind,
+    routed: Option<&'r Entry>,
+    probed: Option<&'r Entry>,
+    deploy: &'r Deploy<'r>,
+    published: &'r [ReadPort],
+    mounts: &'r [Mount],
+}
+
+impl Facts<'_> {
+    /// Why two releases of the service cannot run side by side, if they cannot.
+    fn exclusive(&self) -> Option<&'static str> {
+        if self.published.iter().any(|read| read.port.host_port.is_some()) {
+            return Some(
+                "it publishes a fixed port of the host, which only one container can have",
+            );
+        }
+        self.mounts
+            .iter()
+            .any(|mount| !mount.read_only && matches!(mount.source, MountSource::Volume(_)))
+            .then_some("it writes to a named volume, which both releases would share")
+    }
+}
+
+/// Returns the declared strategy, else the one that fits: whatever must not run
+/// twice is recreated, what has a route flips, the rest rolls.
+fn choose_strategy(
+    reader: &mut Reader<'_>,
+    facts: &Facts<'_>,
+    written: WrittenRollout,
+    default: Option<(Strategy, Span)>,
+) -> Strategy {
+    let exclusive = facts.exclusive();
+    match (facts.kind, written.strategy.or(default), exclusive) {
+        (ServiceKind::OneShot, _, _) => {
+            if let Some((Strategy::BlueGreen | Strategy::Rolling, span)) = written.strategy {
+                let help = "remove `strategy:`, or remove `restart: \"no\"`";
+                reader.refuse(
+                    span,
+                    "a service that runs once (`restart: \"no\"`) is always recreated",
+                    help,
+                );
+            }
+            Strategy::Recreate
+        }
+        (ServiceKind::LongRunning, Some((Strategy::Recreate, _)), _) => Strategy::Recreate,
+        (ServiceKind::LongRunning, Some((strategy, span)), Some(reason)) => {
+            reader.refuse(
+                span,
+                format!("two releases of this service cannot run side by side: {reason}"),
+                "write `strategy: recreate`; or let Caddy have the port (`route:`), or mount the volume `:ro`",
+            );
+            strategy
+        }
+        (ServiceKind::LongRunning, Some((strategy, _)), None) => strategy,
+        (ServiceKind::LongRunning, None, Some(_)) => Strategy::Recreate,
+        (ServiceKind::LongRunning, None, None) if facts.routed.is_some() => Strategy::BlueGreen,
+        (ServiceKind::LongRunning, None, None) => Strategy::Rolling,
+    }
+}
+
+fn check_together(reader: &mut Reader<'_>, facts: &Facts<'_>) {
+    let fixed = facts.published.iter().find(|read| read.port.host_port.is_some());
+    if let Some(fixed) = fixed
+        && facts.deploy.replicas > 1
+    {
+        let help = "keep one replica, or let Caddy have the port (`route:`)";
+        reader.refuse(fixed.span, "several replicas cannot publish one port of the host", help);
+    }
+    if facts.kind == ServiceKind::LongRunning {
+        return;
+    }
+    let once = "of a service that runs once (`restart: \"no\"`)";
+    let help = "remove it, or remove `restart: \"no\"`";
+    if let Some(route) = facts.routed {
+        reader.refuse(route.key_span, format!("there is no route {once}"), help);
+    }
+    if let Some(probe) = facts.probed {
+        reader.refuse(
+            probe.key_span,
+            format!("there is no probe {once}: its exit code says all"),
+            help,
+        );
+    }
+    if let Some(replicas) = facts.deploy.written
+        && facts.deploy.replicas > 1
+    {
+        reader.refuse(replicas.value.span, format!("there is one replica {once}"), help);
+    }
+}

@@ -1,0 +1,145 @@
+//! The desired state in a local file.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    env, fs, io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use crate::{
+    domain::{
+        Stack,
+        manifest::{self, AllowDeleteAll, Input},
+    },
+    ports::Source,
+};
+
+use super::{
+    stable::{self, Content},
+    watch::{FileWatch, Wake},
+};
+
+/// A desired-state file, with the `--env-file`s that its variables come from.
+pub struct FileSource {
+    path: PathBuf,
+    env_files: Vec<PathBuf>,
+    allow_delete_all: AllowDeleteAll,
+    /// What was read last, so that an idle pass asks only for the file's stamp.
+    known: Mutex<Option<Content>>,
+    /// Every file that the last load read or wanted: what to watch.
+    concerned: Arc<Mutex<BTreeSet<PathBuf>>>,
+}
+
+impl FileSource {
+    pub fn new(
+        path: impl Into<PathBuf>,
+        env_files: Vec<PathBuf>,
+        allow_delete_all: AllowDeleteAll,
+    ) -> FileSource {
+        let path = path.into();
+        let concerned = concerned_by(&path, &env_files);
+        FileSource {
+            path,
+            env_files,
+            allow_delete_all,
+            known: Mutex::default(),
+            concerned: Arc::new(Mutex::new(concerned)),
+        }
+    }
+
+    /// Calls `wake` soon after one of the files changes that the desired state
+    /// is made of, for as long as the watch lives. Must be called inside a
+    /// runtime.
+    pub fn watch(&self, wake: Wake) -> FileWatch {
+        let concerned = Arc::clone(&self.concerned);
+        FileWatch::begin(move || lock(&concerned).clone(), wake)
+    }
+
+    async fn read(&self) -> Result<Vec<u8>, String> {
+        let known = lock(&self.known).take();
+        let content = stable::read(&self.path, known).await.map_err(|error| error.to_string())?;
+        let bytes = content.bytes.clone();
+        *lock(&self.known) = Some(content);
+        Ok(bytes)
+    }
+
+    fn parse(&self, text: &[u8]) -> Result<Stack, String> {
+        let from_files = self.read_env_files()?;
+        // The environment wins over files, as it does for Compose.
+        let variables = |name: &str| env::var(name).ok().or_else(|| from_files.get(name).cloned());
+        let base_dir = base_dir(&self.path);
+        let concerned = Mutex::new(concerned_by(&self.path, &self.env_files));
+        let read_file = |path: &Path| {
+            let path = base_dir.join(path);
+            lock(&concerned).insert(path.clone());
+            read_within(&base_dir, &path)
+        };
+        let stack = manifest::parse(&Input {
+            file_name: &self.path.display().to_string(),
+            text,
+            variables: &variables,
+            read_file: &read_file,
+            base_dir: &base_dir,
+            allow_delete_all: self.allow_delete_all,
+        });
+        *lock(&self.concerned) = concerned.into_inner().unwrap_or_else(PoisonError::into_inner);
+        stack.map_err(|report| report.to_string())
+    }
+
+    fn read_env_files(&self) -> Result<BTreeMap<String, String>, String> {
+        let mut variables = BTreeMap::new();
+        // Later files win, as they do for Compose.
+        for path in &self.env_files {
+            let at_path = |error: &dyn std::fmt::Display| {
+                format!("cannot read the env file {}: {error}", path.display())
+            };
+            let bytes = read_bounded(path).map_err(|error| at_path(&error))?;
+            let text = String::from_utf8(bytes).map_err(|_| at_path(&"it is not UTF-8"))?;
+            variables.extend(manifest::read_env_file(&text).map_err(|error| at_path(&error))?);
+        }
+        Ok(variables)
+    }
+}
+
+impl Source for FileSource {
+    async fn load(&self) -> Result<Stack, String> {
+        let text = self.read().await?;
+        self.parse(&text)
+    }
+}
+
+fn concerned_by(path: &Path, env_files: &[PathBuf]) -> BTreeSet<PathBuf> {
+    env_files.iter().cloned().chain([path.to_owned()]).collect()
+}
+
+/// Returns the absolute folder that the file's relative paths start from.
+fn base_dir(path: &Path) -> PathBuf {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    absolute.parent().map_or_else(|| PathBuf::from("/"), Path::to_owned)
+}
+
+/// Reads a file that the desired state names; one that lies outside `folder`,
+/// also by way of a symlink, is refused.
+fn read_within(folder: &Path, path: &Path) -> io::Result<Vec<u8>> {
+    if !fs::canonicalize(path)?.starts_with(fs::canonicalize(folder)?) {
+        let text = format!("it leads out of {}", folder.display());
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
+    }
+    read_bounded(path)
+}
+
+fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+    let metadata = fs::metadata(path)?;
+    if !metadata.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+    }
+    if metadata.len() > stable::MAX_FILE_BYTES {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 1 MiB"));
+    }
+    fs::read(path)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

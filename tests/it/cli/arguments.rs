@@ -1,0 +1,63 @@
+//! What can be typed.
+
+use clap::{CommandFactory, Parser};
+use quaymaster::cli::args::{Cli, Command};
+
+#[test]
+fn the_command_line_is_well_formed() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn global_options_stand_before_or_after_the_command() {
+    for line in [
+        ["quaymaster", "--socket", "/s", "--json", "status"],
+        ["quaymaster", "status", "--json", "--socket", "/s"],
+    ] {
+        let cli = Cli::try_parse_from(line).expect("both orders are fine");
+        assert!(cli.globals.json);
+        assert_eq!(cli.globals.socket.to_str(), Some("/s"));
+    }
+}
+
+#[test]
+fn several_env_files_keep_their_order() {
+    let line = ["quaymaster", "--env-file", "a", "validate", "--env-file", "b"];
+    let cli = Cli::try_parse_from(line);
+    // clap lets the later place of a global option win as a whole, so both must
+    // stand together.
+    drop(cli);
+    let line = ["quaymaster", "validate", "--env-file", "a", "--env-file", "b"];
+    let cli = Cli::try_parse_from(line).expect("it may be given again");
+    assert_eq!(cli.globals.env_file, ["a", "b"].map(std::path::PathBuf::from));
+}
+
+#[test]
+fn a_bare_level_is_about_this_program_alone() {
+    let cli = Cli::try_parse_from(["quaymaster", "status", "--log", "debug"]).expect("a level");
+    let filter = cli.globals.log.expect("it was given").to_string();
+    assert!(filter.contains("quaymaster=debug"), "{filter}");
+    assert!(!filter.contains("debug,") || filter.contains("warn"), "{filter}");
+    assert!(Cli::try_parse_from(["quaymaster", "status", "--log", "a=loud"]).is_err());
+}
+
+#[test]
+fn a_name_that_cannot_be_a_service_is_refused_at_once() {
+    let refused = Cli::try_parse_from(["quaymaster", "retry", "../etc"]).expect_err("a bad name");
+    assert_eq!(refused.exit_code(), 2);
+}
+
+#[test]
+fn every_command_shows_an_example() {
+    for command in Cli::command().get_subcommands() {
+        let example = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        assert!(example.contains(&format!("quaymaster {}", command.get_name())), "{command}");
+    }
+}
+
+#[test]
+fn the_file_has_a_default() {
+    let cli = Cli::try_parse_from(["quaymaster", "plan"]).expect("FILE may be left out");
+    let Command::Plan(args) = cli.command else { panic!("not plan") };
+    assert_eq!(args.file.file.to_str(), Some("quaymaster.yaml"));
+}

@@ -1,0 +1,213 @@
+//! What people see, on pages of several widths.
+
+use insta::assert_snapshot;
+use jiff::tz::TimeZone;
+use quaymaster::{
+    cli::{
+        args::Output,
+        changes::{Action, Changes, FieldChange, ServiceChange},
+        client::ClientError,
+        error::CommandError,
+        report,
+        view::{self, Page, Palette},
+    },
+    domain::{
+        Slot,
+        memory::{Event, EventKind},
+    },
+    plan::ServiceState,
+};
+
+use super::reports::{every_state, image, release, service};
+
+const PIPE: Page = Page { width: None, palette: Palette::Plain };
+
+fn page(width: usize) -> Page {
+    Page { width: Some(width), palette: Palette::Plain }
+}
+
+#[test]
+fn the_status_table_fits_its_page() {
+    for width in [60, 80, 120] {
+        let lines = view::status::render(page(width), &every_state(), 8);
+        for line in &lines {
+            assert!(console::measure_text_width(line) <= width, "{width} columns: {line}");
+        }
+        assert_snapshot!(format!("status_{width}"), lines.join("\n"));
+    }
+}
+
+#[test]
+fn a_pipe_gets_one_line_a_service() {
+    let lines = view::status::render(PIPE, &every_state(), 8);
+    for service in &every_state().services {
+        let rows = lines.iter().filter(|line| line.starts_with(service.name.as_str()));
+        assert_eq!(rows.count(), 1, "{}", service.name);
+    }
+    assert_snapshot!("status_pipe", lines.join("\n"));
+}
+
+#[test]
+fn what_cannot_be_seen_is_said_first() {
+    let mut report = every_state();
+    report.services.truncate(1);
+    report.docker.known = false;
+    report.docker.why = Some("connection refused".to_owned());
+    report.proxy.part.known = false;
+    report.proxy.part.why = Some("connection refused at 127.0.0.1:2019".to_owned());
+    report.proxy.version = None;
+    report.file.valid = false;
+    report.file.problem =
+        Some("quaymaster.yaml:3:9: error: `prot` is not a key\n  mend".to_owned());
+    report.orphans = vec!["old".parse().expect("a name")];
+    assert_snapshot!("status_trouble", view::status::render(page(80), &report, 8).join("\n"));
+}
+
+#[test]
+fn plain_text_has_no_colour_and_colours_say_no_more_than_it() {
+    let report = every_state();
+    let plain = view::status::render(page(100), &report, 8).join("\n");
+    let coloured = Page { width: Some(100), palette: Palette::Colours };
+    let coloured = view::status::render(coloured, &report, 8).join("\n");
+    assert!(!plain.contains('\u{1b}'));
+    assert!(coloured.contains('\u{1b}'));
+    assert_eq!(console::strip_ansi_codes(&coloured), plain);
+}
+
+#[test]
+fn a_countdown_alone_is_no_change() {
+    let before = every_state();
+    let mut after = before.clone();
+    after.services[0].waiting_on = vec!["blue warm for rollback, 9m40s left".to_owned()];
+    assert_eq!(view::progress::changes(PIPE, Some(&before), &after), Vec::<String>::new());
+    after.services[1].active_slot = Some(Slot::Green);
+    after.services[1].state = ServiceState::Settled;
+    after.services.pop();
+    assert_snapshot!(
+        "progress",
+        [
+            view::progress::changes(PIPE, None, &before),
+            view::progress::changes(PIPE, Some(&before), &after)
+        ]
+        .concat()
+        .join("\n")
+    );
+}
+
+#[test]
+fn history_reads_oldest_first_with_its_reason() {
+    let event = |at_unix_ms, kind, text: &str| Event {
+        at_unix_ms,
+        service: "worker".parse().expect("a name"),
+        kind,
+        slot: Some(Slot::Green),
+        release: Some(release("0badc0de0bad")),
+        image: Some(image("worker:2")),
+        text: text.to_owned(),
+    };
+    let events = [
+        event(1_795_258_800_000, EventKind::Started, "worker:2"),
+        event(1_795_258_812_345, EventKind::Held, "shop-worker-green-1 exited with code 1"),
+    ];
+    let lines = view::history::render(page(80), &events, &TimeZone::UTC);
+    assert_snapshot!("history", lines.join("\n"));
+    assert_eq!(view::history::render(PIPE, &[], &TimeZone::UTC), ["Nothing has happened yet."]);
+}
+
+#[test]
+fn a_plan_reads_as_a_diff() {
+    let field = |field: &str, from: Option<&str>, to: Option<&str>| FieldChange {
+        field: field.to_owned(),
+        from: from.map(str::to_owned),
+        to: to.map(str::to_owned),
+    };
+    let change = |name: &str, action, why: &str, fields, way: &[&str]| ServiceChange {
+        name: name.parse().expect("a name"),
+        action,
+        why: why.to_owned(),
+        fields,
+        way: way.iter().map(|&text| text.to_owned()).collect(),
+    };
+    let changes = Changes {
+        stack: "shop".parse().expect("a name"),
+        something_to_do: true,
+        services: vec![
+            change("gateway", Action::Keep, "runs as declared", vec![], &[]),
+            change(
+                "old",
+                Action::Remove,
+                "the file no longer declares it",
+                vec![],
+                &["drain", "stop and remove 1 replica"],
+            ),
+            change(
+                "orchestrator",
+                Action::Change,
+                "rolling out; serving orchestrator:1",
+                vec![
+                    field("image", Some("orchestrator:1"), Some("orchestrator:2")),
+                    field("environment.TOKEN", Some("(hidden)"), Some("(hidden)")),
+                    field("user", Some("1000"), None),
+                ],
+                &[
+                    "pull orchestrator:2",
+                    "start 2 replicas in green",
+                    "probe until ready",
+                    "flip blue → green",
+                    "drain the old ones for at most 30s",
+                    "keep blue warm for 12m",
+                ],
+            ),
+            change(
+                "worker",
+                Action::Create,
+                "first deployment",
+                vec![field("image", None, Some("worker:1"))],
+                &["start 1 replica in blue"],
+            ),
+        ],
+        first_steps: vec![
+            "pull orchestrator:2".to_owned(),
+            "create network shop_default".to_owned(),
+        ],
+    };
+    assert_snapshot!("plan", view::changes::render(page(80), &changes).join("\n"));
+    let nothing = Changes {
+        something_to_do: false,
+        services: changes.services[..1].to_vec(),
+        first_steps: vec![],
+        ..changes
+    };
+    assert_snapshot!("plan_nothing", view::changes::render(page(80), &nothing).join("\n"));
+}
+
+#[test]
+fn an_error_says_what_failed_and_what_to_type_next() {
+    let errors = [
+        CommandError::Client(ClientError::NoController("/run/quaymaster/quaymaster.sock".into())),
+        CommandError::Client(ClientError::Refused {
+            error: "`shop` is not held: there is nothing to try again".to_owned(),
+            hint: Some("`quaymaster status` shows what it waits on".to_owned()),
+        }),
+        CommandError::Unreadable {
+            path: "quaymaster.yaml".into(),
+            source: std::io::ErrorKind::NotFound.into(),
+        },
+        CommandError::NoSuchService {
+            service: "shpo".parse().expect("a name"),
+            known: vec!["shop".parse().expect("a name"), "worker".parse().expect("a name")],
+        },
+        CommandError::SlotIsAuto {
+            service: "shop".parse().expect("a name"),
+            active: Some(Slot::Green),
+        },
+    ];
+    let texts = errors.iter().map(|error| report::render(PIPE, Output::People, error));
+    assert_snapshot!("errors", texts.collect::<Vec<String>>().join("\n\n"));
+    assert_snapshot!("error_json", report::render(PIPE, Output::Json, &errors[3]));
+}
+
+#[test]
+fn a_service_without_a_reason_to_wait_says_nothing() {
+    assert_eq!(view::status::what_next(&service("a", "a:1")), "");
+}

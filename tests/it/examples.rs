@@ -1,0 +1,72 @@
+//! Every file that a user is told to copy is one that Quaymaster accepts.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use crate::rig::{edge, run};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Returns the stacks under a folder of the repository.
+fn stacks(folder: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(root().join(folder)).expect("the folder is there");
+    let mut found: Vec<PathBuf> = entries.map(|entry| entry.expect("readable").path()).collect();
+    found.retain(|path| path.extension().is_some_and(|extension| extension == "yaml"));
+    found
+}
+
+#[test]
+fn every_stack_we_ship_is_valid() {
+    let mut all = stacks("examples");
+    all.extend(stacks("examples/quickstart"));
+    all.extend(stacks("manifests"));
+    assert!(all.len() >= 6, "some are missing: {all:?}");
+    for path in all {
+        let output = Command::new(env!("CARGO_BIN_EXE_quaymaster"))
+            .arg("validate")
+            .arg(&path)
+            .env("QUICKSTART_DIR", "/tmp")
+            .env("POSTGRES_PASSWORD", "not a real one")
+            .env("LANGFUSE_PUBLIC_KEY", "not a real one")
+            .env("LANGFUSE_SECRET_KEY", "not a real one")
+            .output()
+            .expect("quaymaster runs");
+        assert!(
+            output.status.success(),
+            "{}: {}",
+            path.display(),
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+}
+
+#[test]
+fn the_caddyfile_we_ship_is_valid() {
+    run(Command::new(edge::binary(edge::Version::New))
+        .arg("validate")
+        .arg("--config")
+        .arg(root().join("manifests/Caddyfile"))
+        .args(["--adapter", "caddyfile"]));
+}
+
+#[test]
+fn the_unit_we_ship_is_valid() {
+    let verify = root().join("manifests/quaymaster.service");
+    let unit = fs::read_to_string(verify).expect("the unit is there");
+    let dir = tempfile::tempdir().expect("a folder can be made");
+    // It names a program that only an installed host has.
+    let here = dir.path().join("quaymaster.service");
+    let program = env!("CARGO_BIN_EXE_quaymaster");
+    fs::write(&here, unit.replace("/usr/local/bin/quaymaster", program)).expect("writable");
+    // systemd's own checker: `tests/run.sh` installs it.
+    let output = Command::new("systemd-analyze").arg("verify").arg(&here).output();
+    let output = output.expect("systemd-analyze is installed (package systemd)");
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    let ours: Vec<&str> = told.lines().filter(|line| line.contains("quaymaster")).collect();
+    assert!(ours.is_empty(), "{ours:#?}");
+}

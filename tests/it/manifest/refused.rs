@@ -1,0 +1,578 @@
+//! Trust's list of bad desired state: each line a test, each refusal with the
+//! place, the reason and the mend.
+
+use quaymaster::domain::manifest::AllowDeleteAll;
+
+use super::{CANARY, FIRST_LINE, accepted, problem, read, read_bytes, refused, stack_with};
+
+/// Checks a whole file: where the one problem is, and pieces of what is said.
+#[track_caller]
+fn file_is_refused(text: &str, (line, column): (usize, usize), message: &str, help: &str) {
+    let problem = problem(text);
+    assert_eq!((problem.line, problem.column), (line, column), "{text}\n{problem:?}");
+    assert!(problem.message.contains(message), "{text}\n{problem:?}");
+    assert!(problem.help.contains(help), "{text}\n{problem:?}");
+}
+
+/// Checks lines of a service. The place is counted within these lines.
+#[track_caller]
+fn lines_are_refused(lines: &str, (line, column): (usize, usize), message: &str, help: &str) {
+    file_is_refused(&stack_with(lines), (line + FIRST_LINE - 1, column + 4), message, help);
+}
+
+#[test]
+fn a_syntax_error_names_its_line() {
+    file_is_refused("name: shop\nservices:\n  web: [a\n", (3, 8), "not YAML", "indentation");
+    let report = refused("name: shop\nservices:\n  web:\n\timage: a\n");
+    assert_eq!(report.problems()[0].line, 4);
+}
+
+#[test]
+fn an_empty_file_never_means_delete_everything() {
+    for text in ["", "\n\n", "# nothing\n", "---\n", "~\n"] {
+        for allow in [AllowDeleteAll::No, AllowDeleteAll::Yes] {
+            let report = read_bytes(text.as_bytes(), allow).unwrap_err();
+            assert_eq!(report.problems()[0].message, "the file is empty", "{text:?}");
+        }
+    }
+}
+
+#[test]
+fn no_service_at_all_needs_to_be_allowed() {
+    file_is_refused("name: shop\nservices: {}\n", (2, 1), "no services", "--allow-delete-all");
+    file_is_refused("name: shop\n", (1, 1), "no services", "--allow-delete-all");
+    let stack = read_bytes(b"name: shop\nservices: {}\n", AllowDeleteAll::Yes).unwrap();
+    assert!(stack.services.is_empty());
+}
+
+#[test]
+fn a_file_over_a_mebibyte_is_not_even_parsed() {
+    let text = format!("name: shop\n#{}\n", "x".repeat(1 << 20));
+    assert!(problem(&text).message.contains("more than 1048576"));
+}
+
+#[test]
+fn an_alias_bomb_does_not_go_off() {
+    let mut text = "name: shop\nx-a: &a [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for (from, to) in ('a'..'j').zip('b'..='j') {
+        let aliases = vec![format!("*{from}"); 10].join(", ");
+        text += &format!("x-{to}: &{to} [{aliases}]\n");
+    }
+    let problem = problem(&text);
+    assert!(problem.message.contains("aliases"), "{problem:?}");
+    // 10⁵ values are reached by the fifth level, not the ninth.
+    assert!(problem.line <= 7, "{problem:?}");
+}
+
+#[test]
+fn an_alias_inside_its_own_anchor_is_refused() {
+    let problem = problem("name: shop\nx-a: &a [1, *a]\n");
+    assert_eq!((problem.line, problem.column), (2, 13));
+}
+
+#[test]
+fn nesting_is_bounded_at_32_levels() {
+    let nested = |depth: usize| format!("x-a: {}{}\n", "[".repeat(depth), "]".repeat(depth));
+    let tail = "name: shop\nservices: { web: { image: a } }\n";
+    // The top level is the first.
+    accepted(&(nested(31) + tail));
+    assert!(problem(&(nested(32) + tail)).message.contains("deeper than 32"));
+    assert!(problem(&(nested(100_000) + tail)).message.contains("deeper than 32"));
+    let through_alias = format!("x-b: &b {0}{1}\nx-c: {0}*b{1}\n", "[".repeat(20), "]".repeat(20));
+    assert!(problem(&(through_alias + tail)).message.contains("deeper than 32"));
+}
+
+#[test]
+fn a_duplicate_key_is_refused_with_both_lines() {
+    lines_are_refused("user: a\nuser: b", (2, 1), "second time", "line 7");
+    file_is_refused(
+        "name: shop\nservices:\n  web: { image: a }\n  web: { image: b }\n",
+        (4, 3),
+        "`web` stands here a second time",
+        "line 3",
+    );
+    lines_are_refused("environment: [A=1, B=2, A=3]", (1, 25), "`A` stands", "line 7");
+}
+
+#[test]
+fn an_unknown_key_gets_the_nearest_known_one() {
+    lines_are_refused("enviroment: {}", (1, 1), "unknown key `enviroment`", "`environment`?");
+    lines_are_refused("depends-on: []", (1, 1), "unknown key", "did you mean `depends_on`?");
+    lines_are_refused("rollout: { stratgy: rolling }", (1, 12), "`stratgy`", "`strategy`?");
+    file_is_refused(
+        "nme: shop\nname: shop\nservices: { web: { image: a } }\n",
+        (1, 1),
+        "unknown key `nme`",
+        "did you mean `name`?",
+    );
+    // Nothing is near: then all that is known is said.
+    lines_are_refused("probe: { frequency: 1s }", (1, 10), "`frequency`", "http, tcp, exec");
+}
+
+#[test]
+fn what_is_no_text_is_refused_where_it_stops_being_one() {
+    let report = read_bytes(b"name: shop\n# caf\xe9\n", AllowDeleteAll::No).unwrap_err();
+    let problem = &report.problems()[0];
+    assert_eq!((problem.line, problem.column), (2, 6));
+    assert_eq!(problem.message, "this is not UTF-8");
+
+    file_is_refused("name: shop\nx: a\0b\n", (2, 5), "NUL", "damaged");
+    lines_are_refused("user: \"a\\0b\"", (1, 7), "NUL", "remove");
+}
+
+#[test]
+fn a_second_document_is_refused() {
+    file_is_refused(
+        "name: shop\nservices: { web: { image: a } }\n---\nname: other\n",
+        (3, 1),
+        "second document",
+        "file of its own",
+    );
+}
+
+#[test]
+fn wrong_types_and_ports_are_refused_at_the_value() {
+    lines_are_refused("route: { host: a.example, port: 80a }", (1, 33), "`80a`", "1 to 65535");
+    for port in ["0", "70000", "-1", "+80", "8.5", "\"\""] {
+        let lines = format!("route: {{ host: a.example, port: {port} }}");
+        lines_are_refused(&lines, (1, 33), "is not a port", "1 to 65535");
+    }
+    lines_are_refused("route: { host: a.example, port: [80] }", (1, 33), "a list", "a port");
+    lines_are_refused("route: [a]", (1, 8), "expected a map", "host: shop.example.com");
+    lines_are_refused("init: yes", (1, 7), "neither `true` nor `false`", "`true` or `false`");
+    lines_are_refused("ports: 80", (1, 8), "expected a list of ports", "a list");
+    lines_are_refused("ports: [\"0:80\"]", (1, 9), "`0:80`", "1 to 65535");
+    lines_are_refused("ports: [\"70000\"]", (1, 9), "`70000`", "1 to 65535");
+    lines_are_refused("ports: [\"1-3:1-2\"]", (1, 9), "differ in length", "8080:80");
+    lines_are_refused("ports: [\"1.2.3:80:80\"]", (1, 9), "is not a published port", "127.0.0.1");
+    lines_are_refused("deploy: { replicas: two }", (1, 21), "whole number", "0 to 100");
+    lines_are_refused("deploy: { replicas: 0 }", (1, 21), "at least one", "remove the service");
+    lines_are_refused("services", (1, 1), "not YAML", "");
+}
+
+#[test]
+fn names_that_could_leave_their_folder_are_refused() {
+    let long = "a".repeat(64);
+    for name in ["../etc", "Shop", "", "-a", "a b", long.as_str()] {
+        let service = format!("name: shop\nservices:\n  \"{name}\": {{ image: a }}\n");
+        file_is_refused(&service, (3, 3), "is not a service's name", "rename");
+        let stack = format!("name: \"{name}\"\nservices: {{ web: {{ image: a }} }}\n");
+        file_is_refused(&stack, (1, 7), "a name", "lower-case");
+    }
+    file_is_refused(
+        "services: { web: { image: a } }\n",
+        (1, 1),
+        "has no `name`",
+        "add `name: shop`",
+    );
+}
+
+#[test]
+fn two_services_cannot_have_the_same_requests() {
+    let two = |first: &str, second: &str| {
+        format!(
+            "name: shop\nproxy: {{ caddy: {{}} }}\nservices:\n  a: {{ image: a, route: {{ {first}, port: 1 }} }}\n  b: {{ image: b, route: {{ {second}, port: 1 }} }}\n"
+        )
+    };
+    file_is_refused(
+        &two("host: x.example", "hosts: [y.example, x.example]"),
+        (5, 46),
+        "`x.example` with the same path is the service `a`'s already",
+        "line 4",
+    );
+    let same_but_for_case = two("host: x.example, path: /A/*", "host: x.example, path: /a/*");
+    assert!(read(&same_but_for_case).is_err());
+    accepted(&two("host: x.example", "host: x.example, path: /api/*"));
+}
+
+#[test]
+fn host_names_are_checked_before_caddy_sees_them() {
+    let bad = [
+        ("Shop.example", "lower case"),
+        ("https://a.example", "name alone"),
+        ("a.example/x", "name alone"),
+        ("a.example:443", "proxy.caddy.listen"),
+        ("a_b.example", "shop.example.com"),
+        ("-a.example", "shop.example.com"),
+        ("a..example", "shop.example.com"),
+        ("a.example.", "shop.example.com"),
+        ("*.com", "shop.example.com"),
+        ("a.*.com", "shop.example.com"),
+        ("*", "shop.example.com"),
+        ("bücher.example", "shop.example.com"),
+        ("300.1.1.1", "shop.example.com"),
+        ("{host}", "shop.example.com"),
+        ("bad host", "shop.example.com"),
+    ];
+    for (host, help) in bad {
+        let lines = format!("route: {{ host: \"{host}\", port: 80 }}");
+        lines_are_refused(&lines, (1, 16), "is not a host name", help);
+    }
+    lines_are_refused("route: { host: [], port: 80 }", (1, 16), "no host", "at least one");
+    lines_are_refused("route: { port: 80 }", (1, 1), "no `host`", "add `host:");
+    lines_are_refused("route: { host: [a.example, a.example], port: 80 }", (1, 28), "second", "7");
+    for path in ["api", "/a*b", "/a b", "/{x}", "/a?b", "/*/a"] {
+        let lines = format!("route: {{ host: a.example, port: 80, path: \"{path}\" }}");
+        lines_are_refused(&lines, (1, 43), "is not a path pattern", "begins with `/`");
+    }
+}
+
+#[test]
+fn a_route_needs_a_port_and_a_proxy() {
+    lines_are_refused("route: { host: a.example }", (1, 1), "no `port`", "add `port:`");
+    lines_are_refused(
+        "route: { host: a.example }\nexpose: [80, 81]",
+        (1, 1),
+        "`expose` does not name exactly one",
+        "add `port:`",
+    );
+    file_is_refused(
+        "name: shop\nservices:\n  web: { image: a, route: { host: a.example, port: 80 } }\n",
+        (3, 20),
+        "a route needs a proxy",
+        "add `proxy:",
+    );
+}
+
+#[test]
+fn image_references_are_checked() {
+    let digest = format!("a@sha256:{}", "0".repeat(63));
+    for image in ["Shop", "a//b", "a:b:c", "host:0/a", "a b", digest.as_str(), "a@md5:1"] {
+        let text = format!("name: shop\nservices:\n  web:\n    image: \"{image}\"\n");
+        file_is_refused(&text, (4, 12), "is not a", "registry/repository:tag");
+    }
+    file_is_refused("name: shop\nservices:\n  web: {}\n", (3, 3), "no `image`", "add `image:`");
+    file_is_refused("name: shop\nservices:\n  web:\n", (3, 6), "found nothing", "`image:`");
+}
+
+#[test]
+fn durations_are_bounded() {
+    for (duration, reason) in [
+        ("0s", "zero"),
+        ("-1s", "negative"),
+        ("31d", "at most 30 days"),
+        ("99999999999999999999h", "span of time"),
+        ("5", "needs a unit"),
+        ("soon", "not a span of time"),
+    ] {
+        let lines = format!("rollout: {{ progress_deadline: {duration} }}");
+        lines_are_refused(&lines, (1, 31), reason, "");
+        let lines = format!("probe: {{ interval: {duration} }}");
+        lines_are_refused(&lines, (1, 20), reason, "");
+    }
+    lines_are_refused(
+        "rollout: { min_healthy_time: 10m }",
+        (1, 30),
+        "no release could get ready",
+        "longer",
+    );
+}
+
+#[test]
+fn a_probe_asks_the_replica_and_nothing_else() {
+    lines_are_refused(
+        "probe: { http: { path: /, port: 80, host: db } }",
+        (1, 37),
+        "`host` is not supported",
+        "the replica itself",
+    );
+    lines_are_refused("probe: { file: /tmp/ready }", (1, 10), "`file` is not", "exec:");
+    lines_are_refused(
+        "probe: { http: { path: \"http://db/\", port: 80 } }",
+        (1, 24),
+        "is not a path",
+        "the host is always the replica",
+    );
+    lines_are_refused("probe: { tcp: {} }", (1, 10), "no port", "add `port:`");
+    lines_are_refused("probe: { tcp: { port: 1 }, exec: [a] }", (1, 28), "one thing", "keep one");
+    lines_are_refused("probe: { exec: { command: [] } }", (1, 16), "no command", "pg_isready");
+    lines_are_refused(
+        "probe: { http: { port: 80, headers: { \"a b\": c } } }",
+        (1, 39),
+        "not an HTTP header",
+        "letters",
+    );
+}
+
+#[test]
+fn an_env_file_must_be_there_and_inside() {
+    lines_are_refused("env_file: none.env", (1, 11), "no such file", "required: false");
+    for path in ["../secret.env", "/etc/passwd", "a/../../b", "."] {
+        let lines = format!("env_file: [{path}]");
+        lines_are_refused(&lines, (1, 12), "outside the folder", "--env-file");
+    }
+    lines_are_refused("env_file: broken.env", (1, 11), "line 2: expected `KEY=value`", "");
+    lines_are_refused("env_file: binary.env", (1, 11), "not UTF-8", "");
+}
+
+#[test]
+fn an_undefined_variable_is_an_error_at_its_dollar() {
+    lines_are_refused(
+        "environment: { HOST: \"http://${LANGFUSE}/x\" }",
+        (1, 30),
+        "the variable `LANGFUSE` is not set",
+        "${LANGFUSE:-…}",
+    );
+    lines_are_refused(
+        "environment: { HOST: \"${NONE:?set it in .env}\" }",
+        (1, 23),
+        "`NONE` is required: set it in .env",
+        "--env-file",
+    );
+    lines_are_refused("environment: [\"A=${EMPTY:?}\"]", (1, 18), "`EMPTY` is required", "");
+    lines_are_refused("command: echo $", (1, 15), "starts no variable", "`$$`");
+    lines_are_refused("environment: [NONE]", (1, 15), "`NONE` has no value", "`\"\"`");
+    lines_are_refused("environment: { NONE: }", (1, 16), "`NONE` has no value", "`\"\"`");
+}
+
+#[test]
+fn every_undefined_variable_is_reported_at_once() {
+    let report = refused(&stack_with("command: $A ${B} ${A}\nuser: ${C}"));
+    let messages: Vec<_> = report.problems().iter().map(|it| &it.message).collect();
+    assert_eq!(messages.len(), 4, "{report}");
+}
+
+#[test]
+fn building_on_the_host_is_refused() {
+    lines_are_refused("build: .", (1, 1), "`build` is not supported", "CI");
+}
+
+#[test]
+fn what_must_not_run_twice_cannot_flip_or_roll() {
+    for strategy in ["blue-green", "rolling"] {
+        let with = |lines: &str| format!("{lines}\nrollout: {{ strategy: {strategy} }}");
+        let help = "strategy: recreate";
+        lines_are_refused(&with("ports: [\"80:80\"]"), (2, 22), "fixed port", help);
+        lines_are_refused(&with("volumes: [\"data:/d\"]"), (2, 22), "named volume", help);
+        super::web(&with("volumes: [\"data:/d:ro\", \"/anonymous\", \"./bind:/b\"]"));
+        super::web(&with("ports: [\"80\"]"));
+    }
+    lines_are_refused(
+        "ports: [\"80:80\"]\ndeploy: { replicas: 2 }",
+        (1, 9),
+        "several replicas",
+        "one replica",
+    );
+}
+
+#[test]
+fn a_service_that_runs_once_has_no_route_probe_or_replicas() {
+    let once = |lines: &str| format!("restart: \"no\"\n{lines}");
+    lines_are_refused(&once("route: { host: a.example, port: 1 }"), (2, 1), "no route", "remove");
+    lines_are_refused(&once("probe: { exec: [a] }"), (2, 1), "no probe", "remove");
+    lines_are_refused(&once("deploy: { replicas: 2 }"), (2, 21), "one replica", "remove");
+    lines_are_refused(&once("rollout: { strategy: rolling }"), (2, 22), "recreated", "remove");
+}
+
+#[test]
+fn dependencies_are_known_possible_and_free_of_cycles() {
+    let stack = |web: &str, db: &str| {
+        format!(
+            "name: shop\nservices:\n  web: {{ image: a, depends_on: {web} }}\n  database: {{ image: b, {db} }}\n"
+        )
+    };
+    file_is_refused(
+        &stack("[databse]", ""),
+        (3, 33),
+        "no service `databse`",
+        "did you mean `database`?",
+    );
+    file_is_refused(
+        &stack("[database]", "depends_on: [web]"),
+        (3, 33),
+        "database → web → database",
+        "remove one",
+    );
+    file_is_refused(&stack("[web]", ""), (3, 33), "web → web", "remove one");
+    file_is_refused(
+        &stack("{ database: { condition: service_completed_successfully } }", ""),
+        (3, 34),
+        "never completes",
+        "restart: \"no\"",
+    );
+    file_is_refused(
+        &stack("{ database: { condition: service_healthy } }", "restart: \"no\""),
+        (3, 34),
+        "never becomes healthy",
+        "service_completed_successfully",
+    );
+    file_is_refused(
+        &stack("{ database: { condition: service_ready } }", ""),
+        (3, 57),
+        "unknown condition `service_ready`",
+        "",
+    );
+}
+
+#[test]
+fn a_long_chain_of_dependencies_is_no_cycle_and_no_overflow() {
+    let mut text = "name: shop\nservices:\n  s0: { image: a }\n".to_owned();
+    for n in 1..3000 {
+        text += &format!("  s{n}: {{ image: a, depends_on: [s{}] }}\n", n - 1);
+    }
+    accepted(&text);
+}
+
+#[test]
+fn unknown_words_get_the_known_ones() {
+    lines_are_refused("slot: gren", (1, 7), "unknown slot `gren`", "did you mean `green`?");
+    lines_are_refused("slot: purple", (1, 7), "unknown slot", "`blue`, `green` or `auto`");
+    lines_are_refused(
+        "rollout: { strategy: bluegreen }",
+        (1, 22),
+        "unknown strategy `bluegreen`",
+        "did you mean `blue-green`?",
+    );
+    lines_are_refused("rollout: { strategy: canary }", (1, 22), "unknown strategy", "`rolling`");
+    lines_are_refused("restart: sometimes", (1, 10), "`sometimes`", "unless-stopped");
+    lines_are_refused("ulimits: { nofiles: 1 }", (1, 12), "`nofiles`", "`nofile`?");
+}
+
+#[test]
+fn keys_of_later_versions_are_refused_and_not_ignored() {
+    for (lines, column) in [
+        ("rollout: { pre_promotion: [] }", 12),
+        ("rollout: { post_promotion: [] }", 12),
+        ("rollout: { auto_promote: false }", 12),
+        ("rollout: { failover: standby }", 12),
+        ("standby: { image: a }", 1),
+        ("x-quaymaster: {}", 1),
+        ("route: { host: a.example, port: 1, preview: {} }", 36),
+        ("rollout_group: all", 1),
+        ("hosts: [a]", 1),
+        ("slots: {}", 1),
+        ("secrets: [a]", 1),
+    ] {
+        lines_are_refused(lines, (1, column), "not supported yet", "remove it");
+    }
+    for line in ["x-quaymaster: {}", "secrets: {}", "hosts: {}", "slots: {}"] {
+        let text = format!("{line}\nname: shop\nservices: {{ web: {{ image: a }} }}\n");
+        file_is_refused(&text, (1, 1), "not supported yet", "remove it");
+    }
+    file_is_refused(
+        "name: shop\nproxy: { caddy: { flip: auto } }\nservices: { web: { image: a } }\n",
+        (2, 19),
+        "`flip` is not supported yet",
+        "remove it",
+    );
+}
+
+#[test]
+fn keys_of_compose_that_mean_nothing_here_say_what_to_do_instead() {
+    for (line, help) in [
+        ("network_mode: host", "networks of the stack"),
+        ("privileged: true", "cap_add"),
+        ("pid: host", "remove"),
+        ("devices: []", "remove"),
+        ("profiles: [a]", "file of their own"),
+        ("container_name: web", "names carry the slot, release and replica"),
+        ("pull_policy: always", "digest"),
+        ("links: [db]", "by name"),
+        ("configs: []", "bind-mount"),
+        ("mem_limit: 1g", "deploy:"),
+        ("scale: 2", "replicas"),
+    ] {
+        lines_are_refused(line, (1, 1), "is not supported", help);
+    }
+    lines_are_refused("deploy: { mode: global }", (1, 11), "`mode` is not supported", "Swarm");
+}
+
+#[test]
+fn only_versions_that_compose_had_are_known() {
+    for version in ["\"3.8\"", "\"2\"", "3", "'3.9'"] {
+        accepted(&format!("version: {version}\nname: a\nservices: {{ w: {{ image: a }} }}\n"));
+    }
+    for version in ["\"4\"", "\"1\"", "quaymaster/v2", "\"3.x\"", "\"3.\""] {
+        let text = format!("version: {version}\nname: a\nservices: {{ w: {{ image: a }} }}\n");
+        file_is_refused(&text, (1, 10), "is not a version", "remove `version:`");
+    }
+    assert!(read("version: [3]\nname: a\nservices: { w: { image: a } }\n").is_err());
+}
+
+#[test]
+fn volumes_and_networks_are_declared() {
+    lines_are_refused("volumes: [\"dta:/d\"]", (1, 11), "no volume for `dta:/d`", "`data`?");
+    lines_are_refused("volumes: [\"cache:/d\"]", (1, 11), "no volume", "under `volumes:`");
+    lines_are_refused("volumes: [\"~/d:/d\"]", (1, 11), "home", "`./`");
+    lines_are_refused("volumes: [\"data:d\"]", (1, 11), "absolute path", "data:/path");
+    lines_are_refused("volumes: [\"data:/\"]", (1, 11), "absolute path", "");
+    lines_are_refused("volumes: [\"data:/d:z\"]", (1, 11), "option", "`ro` and `rw`");
+    lines_are_refused("volumes: [/d, \"./x:/d/\"]", (1, 15), "already", "line 7");
+    lines_are_refused("volumes: [{ source: data, target: /d }]", (1, 11), "no `type`", "bind");
+    lines_are_refused("networks: [back]", (1, 12), "no network `back`", "`networks: { back:");
+    lines_are_refused("networks: [defualt]", (1, 12), "no network", "did you mean `default`?");
+    lines_are_refused("networks: []", (1, 1), "no network at all", "remove the key");
+    lines_are_refused(
+        "networks: { default: { ipv4_address: 10.0.0.2 } }",
+        (1, 24),
+        "`ipv4_address` is not supported",
+        "two releases",
+    );
+    file_is_refused(
+        "name: shop\nvolumes: { a: { external: true, driver: x } }\nservices: { w: { image: a } }\n",
+        (2, 12),
+        "external",
+        "only",
+    );
+}
+
+#[test]
+fn our_own_labels_cannot_be_written() {
+    lines_are_refused(
+        "labels: { quaymaster.stack: other }",
+        (1, 11),
+        "the controller's own",
+        "another name",
+    );
+    lines_are_refused("labels: [quaymaster.slot=blue]", (1, 10), "the controller's own", "");
+}
+
+#[test]
+fn the_proxys_address_is_checked() {
+    for admin in
+        ["https://127.0.0.1:2019", "127.0.0.1:2019", "http://a", "unix://run", "http://a:b@c:1"]
+    {
+        let text = format!(
+            "name: shop\nproxy: {{ caddy: {{ admin: \"{admin}\" }} }}\nservices: {{ w: {{ image: a }} }}\n"
+        );
+        file_is_refused(&text, (2, 26), "address of Caddy's admin API", "unix:///run");
+    }
+    let listen = "name: shop\nproxy: { caddy: { listen: 443 } }\nservices: { w: { image: a } }\n";
+    file_is_refused(listen, (2, 27), "not a listening address", "`:443`");
+}
+
+#[test]
+fn no_message_shows_what_a_variable_stands_for() {
+    for lines in [
+        "user: a\nslot: $TOKEN",
+        "route: { host: $TOKEN, port: 80 }",
+        "route: { host: a.example, port: $TOKEN }",
+        "rollout: { strategy: $TOKEN }",
+        "rollout: { bake: $TOKEN }",
+        "restart: $TOKEN",
+        "ports: [$TOKEN]",
+        "expose: [$TOKEN]",
+        "volumes: [$TOKEN]",
+        "networks: [$TOKEN]",
+        "depends_on: [$TOKEN]",
+        "environment: [\"$TOKEN\"]",
+        "init: $TOKEN",
+        "shm_size: $TOKEN",
+        "deploy: { replicas: $TOKEN }",
+        "deploy: { resources: { limits: { cpus: $TOKEN } } }",
+        "extra_hosts: [$TOKEN]",
+        "cap_add: [\"$TOKEN \"]",
+        "stop_signal: $TOKEN",
+        "working_dir: $TOKEN",
+        "env_file: $TOKEN",
+        "env_file: broken.env",
+        "probe: { http: { path: $TOKEN, port: 80 } }",
+        "healthcheck: { test: [\"$TOKEN\"] }",
+    ] {
+        let report = refused(&stack_with(lines));
+        let json = serde_json::to_string(&report).unwrap();
+        assert!(!format!("{report}{json}{report:?}").contains(CANARY), "{lines}\n{report}");
+    }
+    let report = refused("name: shop\nservices: { w: { image: \"$TOKEN\" } }\n");
+    assert!(!report.to_string().contains(CANARY), "{report}");
+}
