@@ -297,7 +297,7 @@ impl Engine for SimPort {
                 Ok(Start::OnNewAddress | Start::WasRunning) => {}
                 Err(_) => world.counters.feature(Feature::StartRefused),
             }
-            world.woken = true;
+            world.engine_told = true;
             started.map(|_| ())
         };
         let name = self.world().name_of(id);
@@ -329,7 +329,7 @@ impl Engine for SimPort {
                 container.restart = RestartPolicy::No;
             }
             world.docker.end(id, 0);
-            world.woken = true;
+            world.engine_told = true;
             Ok(())
         };
         let name = self.world().name_of(id);
@@ -340,7 +340,7 @@ impl Engine for SimPort {
         let remove = |world: &mut World| {
             world.judge_stop_in_effect(id);
             world.docker.remove(id);
-            world.woken = true;
+            world.engine_told = true;
             Ok(())
         };
         let name = self.world().name_of(id);

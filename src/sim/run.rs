@@ -203,7 +203,7 @@ impl<'a> Run<'a> {
                 return false;
             }
             let rests = match self.turn() {
-                Some(pass) => pass.steps == 0 && pass.converged && pass.revisit.is_none(),
+                Some(pass) => pass.steps == 0 && pass.revisit.is_none(),
                 None => false,
             };
             let now = self.now();
@@ -241,7 +241,10 @@ impl<'a> Run<'a> {
             return None;
         };
         self.passes += 1;
-        self.port.world().woken = false;
+        {
+            let mut world = self.port.world();
+            (world.woken, world.engine_told) = (false, false);
+        }
         let pass = match self.poll(controller.pass()) {
             Polled::Done(pass) => pass,
             Polled::Killed => return None,
@@ -332,8 +335,10 @@ impl<'a> Run<'a> {
         let percent = self.scenario.lost_wakes_percent;
         let seed = self.scenario.faults.seed;
         let mut world = self.port.world();
-        if !std::mem::take(&mut world.woken) {
-            return false;
+        let woken = std::mem::take(&mut world.woken);
+        let told = std::mem::take(&mut world.engine_told);
+        if woken || !told {
+            return woken;
         }
         let index = u64::try_from(world.now).unwrap_or_default();
         let is_lost = prng::hash(seed, index, 3) % 100 < percent;

@@ -32,6 +32,12 @@ impl World {
         let stack = std::sync::Arc::clone(stack);
         self.oracle.last_whole.retain(|name, _| stack.services.contains_key(name));
         for service in stack.services.values() {
+            // What it may replace the last whole release with is anybody's guess.
+            let version = self.registry.version(&service.image);
+            if version.is_some_and(|version| fate(version, service) == Fate::Unclear) {
+                self.oracle.last_whole.remove(&service.name);
+                continue;
+            }
             if let Some(whole) = self.whole(service)
                 && self.oracle.last_whole.get(&service.name) != Some(&whole)
             {
@@ -43,7 +49,10 @@ impl World {
     /// The release that serves with every replica: behind the route where there
     /// is one.
     fn whole(&self, service: &Service) -> Option<Whole> {
-        let ours = self.of_service(&service.name);
+        let mut ours = self.of_service(&service.name);
+        if service.kind == ServiceKind::LongRunning {
+            ours.retain(|container| self.oracle.is_ready(service, &container.id, self.now));
+        }
         let (slot, release) = match &service.route {
             Some(_) => {
                 let backend = &self.caddy.table.get(&service.name)?.backend;
@@ -107,7 +116,9 @@ impl World {
     fn declared_fate(&self, service: &Service) -> Fate {
         let Ok(stack) = &self.file else { return Fate::Unclear };
         let blocked = service.depends_on.keys().any(|name| {
-            stack.services.get(name).is_none_or(|s| self.declared_fate(s) != Fate::Healthy)
+            stack.services.get(name).is_none_or(|on| {
+                self.declared_fate(on) != Fate::Healthy || self.hold_stands(on)
+            })
         });
         match self.registry.version(&service.image) {
             Some(_) if blocked => Fate::Unclear,
@@ -120,7 +131,13 @@ impl World {
     /// only then must the world come to rest.
     pub(crate) fn is_expected_to_rest(&self) -> bool {
         let Ok(stack) = &self.file else { return false };
-        stack.services.values().all(|service| self.declared_fate(service) != Fate::Unclear)
+        let unclear_before = |service: &Service| {
+            let last = self.oracle.last_whole.get(&service.name);
+            last.is_some_and(|whole| whole.fate == Fate::Unclear)
+        };
+        stack.services.values().all(|service| {
+            self.declared_fate(service) != Fate::Unclear && !unclear_before(service)
+        })
     }
 
     /// Judges the world once nothing changes any more.

@@ -89,7 +89,7 @@ pub struct Oracle {
     pub violations: Vec<Violation>,
     knows: Knowledge,
     traffic: BTreeMap<ContainerId, Traffic>,
-    /// What we last wrote.
+    /// What we last wrote for each service that was declared ever since.
     last_written: RouteTable,
     /// The holds in the store: the declaration and the release that failed.
     holds: BTreeMap<ServiceName, (Fingerprint, Option<ReleaseId>)>,
@@ -146,6 +146,7 @@ impl Oracle {
     }
 
     pub fn file_read(&mut self, stack: &Arc<Stack>) {
+        self.last_written.retain(|name, _| stack.services.contains_key(name));
         self.knows.stack = Some(Arc::clone(stack));
     }
 
@@ -168,7 +169,7 @@ impl Oracle {
     }
 
     pub fn written(&mut self, table: &RouteTable) {
-        self.last_written = table.clone();
+        self.last_written.extend(table.clone());
         self.knows.proxy = Some(table.clone());
     }
 

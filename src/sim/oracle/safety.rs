@@ -269,7 +269,7 @@ impl Oracle {
     }
 
     /// Returns whether a replica was seen to pass its probe for long enough.
-    fn is_ready(&self, service: &Service, id: &ContainerId, now: i64) -> bool {
+    pub(super) fn is_ready(&self, service: &Service, id: &ContainerId, now: i64) -> bool {
         let wanted = i64::try_from(service.rollout.min_healthy_time.as_millis());
         let wanted = wanted.unwrap_or(i64::MAX);
         self.knows.passing_since.get(id).is_some_and(|since| now - since >= wanted)

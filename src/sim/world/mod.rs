@@ -54,6 +54,8 @@ pub struct World {
     pub crashed: bool,
     /// Something happened that the running controller is told of.
     pub woken: bool,
+    /// The engine told of something; its events are lossy.
+    pub engine_told: bool,
     sleepers: Vec<(i64, Waker)>,
     pub mutant: Option<Mutant>,
     pub oracle: Oracle,
@@ -77,6 +79,7 @@ impl World {
             calls: 0,
             crashed: false,
             woken: false,
+            engine_told: false,
             sleepers: Vec::new(),
             mutant: scenario.mutant,
             oracle: Oracle::default(),
@@ -130,7 +133,7 @@ impl World {
                 Change::Restarted => Feature::RestartedByPolicy,
             };
             self.counters.feature(feature);
-            self.woken = true;
+            self.engine_told = true;
             let name = self.docker.get(&id).map_or(String::new(), |c| c.name.clone());
             self.trace.line(now, || format!("{name} {change:?}"));
         }

@@ -147,7 +147,7 @@ impl World {
 
     fn hands_on(&mut self, feature: Feature) {
         self.counters.feature(feature);
-        self.woken = true;
+        self.engine_told = true;
     }
 
     fn nth(&self, service: &ServiceName, nth: usize) -> Option<crate::domain::ContainerId> {
@@ -181,7 +181,7 @@ impl World {
         for id in self.oracle.forget_foreign() {
             self.docker.remove(&id);
         }
-        self.woken = true;
+        self.engine_told = true;
     }
 
     fn reboot(&mut self) {
