@@ -58,6 +58,7 @@ prepare() {
     fail "a stack named \`$STACK\` runs here already" "examples/quickstart/run.sh --stop"
   fi
   if [ -n "${QUAYMASTER_BIN:-}" ]; then
+    [ -x "$QUAYMASTER_BIN" ] || fail "QUAYMASTER_BIN=$QUAYMASTER_BIN cannot be run"
     QUAYMASTER=$(realpath "$QUAYMASTER_BIN")
   else
     say "building Quaymaster; the first time takes a few minutes …"

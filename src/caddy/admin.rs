@@ -207,7 +207,7 @@ impl Admin {
         }
         let root = self.json(&answer)?;
         let computed = || ETag::computed(ROOT, &answer.body);
-        let is_missing = root.pointer("/apps/http").is_none();
+        let is_missing = root.pointer("/apps/http").is_none_or(Value::is_null);
         Ok(is_missing.then(|| answer.etag.clone().unwrap_or_else(computed)))
     }
 

@@ -20,14 +20,17 @@ pub struct Spot<'a> {
 pub const PATH: &str = "/config/apps/http";
 
 impl HttpApp {
-    /// Returns the servers by name, in the order of their names.
+    /// Returns the servers by name, in the order of their names. Caddy runs no
+    /// configuration in which one is anything but an object.
     pub fn servers(&self) -> impl Iterator<Item = (&str, Server<'_>)> {
-        let servers = self.server_map();
-        servers.into_iter().flatten().map(|(name, value)| (name.as_str(), Server(value)))
+        let servers = self.server_map().into_iter().flatten();
+        servers
+            .filter(|(_, value)| value.is_object())
+            .map(|(name, value)| (name.as_str(), Server(value)))
     }
 
     pub fn server(&self, name: &str) -> Option<Server<'_>> {
-        self.server_map()?.get(name).map(Server)
+        self.server_map()?.get(name).filter(|value| value.is_object()).map(Server)
     }
 
     fn server_map(&self) -> Option<&Map<String, Value>> {

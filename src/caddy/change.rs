@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 use serde_json::{Map, Value, json};
 
 use super::{
-    app::{self, HttpApp, Server, carries},
+    app::{self, HttpApp, carries},
     place::Site,
 };
 
@@ -51,7 +51,10 @@ pub fn without(app: &HttpApp, id: &str) -> Option<Write> {
 pub fn with(app: &HttpApp, id: &str, site: &Site, route: Value) -> Option<Write> {
     match (app.top_level(id).as_slice(), app.count(id), site) {
         ([], 0, Site::Server(name)) => Some(inserted(app, name, route)),
-        ([], 0, Site::NewServer { name, listen }) => Some(with_server(app, name, listen, route)),
+        // A PUT creates whatever is missing above its path.
+        ([], 0, Site::NewServer { name, listen }) => {
+            Some(Write { verb: Verb::Put(new_server(listen, route)), path: server_path(name) })
+        }
         ([spot], 1, Site::Server(name))
             if spot.server == name
                 && app.server(name).is_some_and(|server| server.is_in_front(spot.index)) =>
@@ -76,23 +79,6 @@ fn inserted(app: &HttpApp, server: &str, route: Value) -> Write {
             Write { verb: Verb::Patch(json!([route])), path: routes }
         }
         Some(_) => Write { verb: Verb::Put(route), path: route_path(server, 0) },
-    }
-}
-
-/// A PUT creates the levels above it that are missing, but no level may be null.
-fn with_server(app: &HttpApp, name: &str, listen: &str, route: Value) -> Write {
-    let server = json!({ "listen": [listen], "routes": [route] });
-    let servers = json!({ name: server });
-    match &app.0 {
-        None => Write { verb: Verb::Put(json!({ "servers": servers })), path: app::PATH.into() },
-        Some(root) => match root.get("servers") {
-            _ if root.is_null() => {
-                Write { verb: Verb::Patch(json!({ "servers": servers })), path: app::PATH.into() }
-            }
-            None => Write { verb: Verb::Put(servers), path: servers_path() },
-            Some(Value::Null) => Write { verb: Verb::Patch(servers), path: servers_path() },
-            Some(_) => Write { verb: Verb::Put(server), path: server_path(name) },
-        },
     }
 }
 
@@ -145,15 +131,22 @@ fn strip(value: &mut Value, id: &str) {
 fn put_in_front(servers: &mut Map<String, Value>, site: &Site, route: Value) {
     match site {
         Site::NewServer { name, listen } => {
-            servers.insert(name.clone(), json!({ "listen": [listen], "routes": [route] }));
+            servers.insert(name.clone(), new_server(listen, route));
         }
         Site::Server(name) => {
+            let server = servers.get_mut(name).and_then(Value::as_object_mut);
+            let server = server.expect("the site is a server that was just read");
             let mut routes = vec![route];
-            routes
-                .extend(servers.get(name).map_or(&[][..], |s| Server(s).routes()).iter().cloned());
-            servers[name]["routes"] = Value::Array(routes);
+            if let Some(Value::Array(others)) = server.remove("routes") {
+                routes.extend(others);
+            }
+            server.insert("routes".to_owned(), Value::Array(routes));
         }
     }
+}
+
+fn new_server(listen: &str, route: Value) -> Value {
+    json!({ "listen": [listen], "routes": [route] })
 }
 
 fn servers_path() -> String {
@@ -245,19 +238,12 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_server_is_created_at_the_deepest_level_that_is_missing() {
+    fn a_missing_server_is_created_whatever_else_is_missing() {
         let site = Site::NewServer { name: "quaymaster".into(), listen: ":443".into() };
         let server = json!({ "listen": [":443"], "routes": [ours("v1")] });
-        let servers = json!({ "quaymaster": server });
-        let root = json!({ "servers": servers });
-        for (standing, expected) in [
-            (None, write(Verb::Put(root.clone()), "")),
-            (Some(Value::Null), write(Verb::Patch(root), "")),
-            (Some(json!({ "http_port": 81 })), write(Verb::Put(servers.clone()), "/servers")),
-            (Some(json!({ "servers": null })), write(Verb::Patch(servers), "/servers")),
-            (Some(json!({ "servers": {} })), write(Verb::Put(server), "/servers/quaymaster")),
-        ] {
-            assert_eq!(with(&HttpApp(standing), ID, &site, ours("v1")), expected);
+        let put = write(Verb::Put(server), "/servers/quaymaster");
+        for standing in [None, Some(Value::Null), Some(json!({ "servers": {} }))] {
+            assert_eq!(with(&HttpApp(standing), ID, &site, ours("v1")), put);
         }
     }
 

@@ -151,12 +151,15 @@ impl Proxy for Caddy {
             {
                 return Err(CaddyError::NoDials { service: service.to_string() });
             }
-            for attempt in 1..=MAX_WRITE_ATTEMPTS {
+            let mut attempts = 0;
+            while attempts < MAX_WRITE_ATTEMPTS {
                 match self.write_once(link, config, table).await? {
                     Attempt::Done => return Ok(()),
-                    Attempt::Again => {}
+                    Attempt::Learned => {}
+                    Attempt::Overtaken => attempts += 1,
                     Attempt::AnswerLost => {
-                        tokio::time::sleep(LOST_ANSWER_PAUSE * attempt).await;
+                        attempts += 1;
+                        tokio::time::sleep(LOST_ANSWER_PAUSE * attempts).await;
                     }
                 }
             }
@@ -170,8 +173,11 @@ impl Proxy for Caddy {
 enum Attempt {
     /// The table stands.
     Done,
-    /// What was read is out of date, or the dialect was.
-    Again,
+    /// Someone else has changed the configuration since it was read.
+    Overtaken,
+    /// It was refused for a word that this Caddy does not know; that happens
+    /// once, because the word is not used again.
+    Learned,
     /// The write may or may not have been applied; only reading again tells.
     AnswerLost,
 }
@@ -196,18 +202,18 @@ impl Caddy {
             // configuration's stands in for it, if that still lacks it.
             None => match link.admin.read_root_tag().await? {
                 Some(tag) => tag,
-                None => return Ok(Attempt::Again),
+                None => return Ok(Attempt::Overtaken),
             },
         };
         match link.admin.send(&write, &tag).await {
             Ok(()) => Ok(Attempt::Done),
-            Err(AdminError::Stale { .. }) => Ok(Attempt::Again),
+            Err(AdminError::Stale { .. }) => Ok(Attempt::Overtaken),
             Err(AdminError::AnswerLost { .. }) => Ok(Attempt::AnswerLost),
             Err(AdminError::Rejected { message, .. })
                 if streams == Streams::Untold && message.contains(render::STREAM_CLOSE_DELAY) =>
             {
                 link.dialect.refused_stream_close_delay();
-                Ok(Attempt::Again)
+                Ok(Attempt::Learned)
             }
             Err(error) => Err(error.into()),
         }

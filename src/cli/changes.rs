@@ -5,7 +5,10 @@
 //! serves, and says in words how the one becomes the other. Pure, and free of
 //! secret values: of an environment only names are told (S9).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use serde::Serialize;
 use serde_json::Value;
@@ -22,6 +25,8 @@ use crate::plan::{Plan, ServiceState, Step};
 pub struct Changes {
     pub stack: StackName,
     pub something_to_do: bool,
+    /// Why a part of the world could not be compared.
+    pub unseen: Vec<String>,
     /// In the order of their names; unchanged ones too.
     pub services: Vec<ServiceChange>,
     /// What the first pass would begin with, in order.
@@ -89,10 +94,17 @@ pub fn changes(
     });
     Changes {
         stack: stack.name.clone(),
+        unseen: unseen(report),
         something_to_do: changing || !first_steps.is_empty(),
         services,
         first_steps,
     }
+}
+
+fn unseen(report: &StatusReport) -> Vec<String> {
+    let docker = report.docker.why.iter().map(|why| format!("Docker cannot be seen: {why}"));
+    let caddy = report.proxy.part.why.iter().map(|why| format!("Caddy cannot be seen: {why}"));
+    docker.chain(caddy).collect()
 }
 
 fn change(
@@ -223,7 +235,8 @@ fn compare(path: &str, from: &Value, to: &Value, fields: &mut Vec<FieldChange>) 
     if from == to {
         return;
     }
-    if let (Value::Object(from), Value::Object(to)) = (from, to) {
+    let is_span = span(from).is_some() || span(to).is_some();
+    if let (Value::Object(from), Value::Object(to), false) = (from, to, is_span) {
         let keys: BTreeSet<&String> = from.keys().chain(to.keys()).collect();
         for key in keys {
             let part = |side: &serde_json::Map<String, Value>| {
@@ -235,6 +248,7 @@ fn compare(path: &str, from: &Value, to: &Value, fields: &mut Vec<FieldChange>) 
         return;
     }
     let show = |side: &Value| match side {
+        Value::Object(_) if is_span => span(side).map(human),
         Value::Null => None,
         Value::String(_)
         | Value::Bool(_)
@@ -251,6 +265,13 @@ fn compare(path: &str, from: &Value, to: &Value, fields: &mut Vec<FieldChange>) 
         }
     };
     fields.push(FieldChange { field: path.to_owned(), from: show(from), to: show(to) });
+}
+
+/// Returns the span of time that serde writes as an object.
+fn span(value: &Value) -> Option<Duration> {
+    let parts = value.as_object().filter(|parts| parts.len() == 2)?;
+    let nanos = u32::try_from(parts.get("nanos")?.as_u64()?).ok()?;
+    Some(Duration::new(parts.get("secs")?.as_u64()?, nanos))
 }
 
 /// Whether values at this path are often passwords or tokens.
@@ -283,10 +304,9 @@ fn way(service: &Service, status: &ServiceStatus, plan: &Plan) -> Vec<String> {
         return way;
     }
     if !moves {
-        way.push(format!(
-            "bring it to {} of the same release",
-            replica_count(service.replicas as usize)
-        ));
+        if status.slots.get(slot).is_none_or(|held| held.replicas != service.replicas) {
+            way.push(format!("bring it to {}", replica_count(service.replicas as usize)));
+        }
         return way;
     }
     let Some(active) = status.active_slot else {
@@ -305,7 +325,7 @@ fn way(service: &Service, status: &ServiceStatus, plan: &Plan) -> Vec<String> {
             way.extend([start, "probe until ready".to_owned()]);
             way.push(match (&service.route, slot == active) {
                 (Some(_), false) => format!("flip {active} → {slot}"),
-                (Some(_), true) => format!("move the route to them, within {slot}"),
+                (Some(_), true) => format!("move the route to them within {slot}"),
                 (None, _) => format!("cut over to {slot}"),
             });
             way.push(format!("drain the old ones for at most {drain}"));

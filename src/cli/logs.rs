@@ -32,17 +32,24 @@ pub async fn logs(globals: &Globals, args: &LogsArgs) -> Result<Exit, CommandErr
         return Ok(Exit::Done);
     }
     let docker = Docker::connect(&report.stack, docker::Options::default()).await?;
-    let slot = args.slot.or(service.active_slot);
     let mut replicas = docker.containers().await.map_err(CommandError::Docker)?;
-    replicas.retain(|container| {
-        container.service == *name && slot.is_none_or(|slot| container.slot == slot)
-    });
+    replicas.retain(|container| container.service == *name && is_meant(container, args, service));
     if replicas.is_empty() {
         return Err(CommandError::NothingRuns { service: name.clone() });
     }
     replicas.sort_by(|a, b| a.name.cmp(&b.name));
     print_all(globals.output(), args, &docker, &replicas).await?;
     Ok(Exit::Done)
+}
+
+/// Without a slot, what serves is meant; before anything does, whatever is there.
+fn is_meant(container: &Container, args: &LogsArgs, service: &ServiceStatus) -> bool {
+    let serves = Some(container.slot) == service.active_slot
+        && Some(&container.release) == service.release.as_ref();
+    match args.slot {
+        Some(slot) => container.slot == slot,
+        None => serves || service.release.is_none(),
+    }
 }
 
 fn kept_log(

@@ -67,9 +67,9 @@ impl Onlooker {
         let InForce { source, path, stack } = in_force(globals, file, deletion).await?;
         let clock = HostClock::new()?;
         let engine = Arc::new(Docker::connect(&stack.name, docker::Options::default()).await?);
-        let mut memory = recall(globals, &stack, &path).await;
-        memory = memory.rebase(&clock.boot_id(), clock.now());
-        trust_the_old(&mut memory, &stack, &*engine, &clock).await;
+        let recalled = recall(globals, &stack, &path).await;
+        let mut memory = recalled.memory.rebase(&clock.boot_id(), clock.now());
+        trust_the_old(&mut memory, recalled.from, &stack, &*engine, &clock).await;
         let before = memory.accepted.clone();
         let probed = Arc::new(Notify::new());
         let wake = Arc::clone(&probed);
@@ -158,18 +158,35 @@ impl Ledger for Remembered {
     }
 }
 
+/// What is remembered, and how much of it.
+struct Recalled {
+    memory: Memory,
+    from: RecalledFrom,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum RecalledFrom {
+    Store,
+    /// The controller that has the store open told what it shows to anyone.
+    Report,
+    Nothing,
+}
+
 /// Returns what is remembered of the stack: from the store, or while a
 /// controller has that open, what its report tells of it.
-async fn recall(globals: &Globals, stack: &Stack, file: &Path) -> Memory {
+async fn recall(globals: &Globals, stack: &Stack, file: &Path) -> Recalled {
+    let nothing = Recalled { memory: Memory::default(), from: RecalledFrom::Nothing };
     match Store::read(&globals.state_dir, &stack.name, &file.display().to_string()) {
-        Ok(memory) => memory,
+        Ok(memory) => Recalled { memory, from: RecalledFrom::Store },
         Err(OpenError::Held { .. }) => match ask(globals).await {
-            Some(report) if report.stack == stack.name => told_by(&report, stack),
-            Some(_) | None => Memory::default(),
+            Some(report) if report.stack == stack.name => {
+                Recalled { memory: told_by(&report, stack), from: RecalledFrom::Report }
+            }
+            Some(_) | None => nothing,
         },
         Err(error @ (OpenError::Folder { .. } | OpenError::Unreadable { .. })) => {
             warn!("nothing is remembered of this stack: {error}");
-            Memory::default()
+            nothing
         }
     }
 }
@@ -204,9 +221,11 @@ fn told_by(report: &StatusReport, stack: &Stack) -> Memory {
 }
 
 /// Takes a replica that was up longer than `min_healthy_time` before anybody
-/// looked as having been well all along.
+/// looked as having been well all along. One that a controller runs also has its
+/// restart policy by then.
 async fn trust_the_old(
     memory: &mut Memory,
+    recalled_from: RecalledFrom,
     stack: &Stack,
     engine: &impl Engine,
     clock: &impl Clock,
@@ -222,5 +241,6 @@ async fn trust_the_old(
         let told = memory.services.entry(container.service.clone()).or_default();
         let replica = told.replicas.entry(container.id.clone()).or_default();
         replica.probed_ready_since.get_or_insert(Timestamp(0));
+        replica.restart_policy_set |= recalled_from == RecalledFrom::Report;
     }
 }

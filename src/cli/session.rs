@@ -1,9 +1,10 @@
 //! A controller with everything it works with: what `run` and `apply` share.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
+    sync::Notify,
     task::JoinHandle,
 };
 
@@ -22,6 +23,10 @@ use crate::{
     source::{FileSource, FileWatch},
     store::Store,
 };
+
+/// The pauses after which an event of Docker is looked into again.
+const ECHOES: [Duration; 3] =
+    [Duration::from_millis(100), Duration::from_millis(300), Duration::from_millis(600)];
 
 /// The controller over the real world.
 pub type HostController =
@@ -58,7 +63,7 @@ impl Session {
         let (waker, wakes) = wakes();
         let options = docker::Options {
             max_pulls: usize::from(args.max_pulls),
-            wake: waking(&waker, Wake::Engine),
+            wake: waking_with_echoes(&waker, Wake::Engine),
             ..docker::Options::default()
         };
         let engine = Arc::new(Docker::connect(&stack.name, options).await?);
@@ -87,6 +92,27 @@ impl Session {
 fn waking(waker: &Waker, by: Wake) -> Arc<dyn Fn() + Send + Sync> {
     let waker = waker.clone();
     Arc::new(move || waker.wake(by))
+}
+
+/// Wakes at once and then again: Docker's list of containers lags behind its own
+/// events (measured with 20.10: a container that has died is listed as running
+/// for up to 0.6 s more), and one event is often all there is.
+fn waking_with_echoes(waker: &Waker, by: Wake) -> Arc<dyn Fn() + Send + Sync> {
+    let heard = Arc::new(Notify::new());
+    let (waker, echoes, hears) = (waker.clone(), waker.clone(), Arc::clone(&heard));
+    tokio::spawn(async move {
+        loop {
+            hears.notified().await;
+            for pause in ECHOES {
+                tokio::time::sleep(pause).await;
+                echoes.wake(by);
+            }
+        }
+    });
+    Arc::new(move || {
+        waker.wake(by);
+        heard.notify_one();
+    })
 }
 
 fn wake_on_hangup(waker: Waker) -> Result<JoinHandle<()>, CommandError> {

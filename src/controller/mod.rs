@@ -13,7 +13,11 @@ pub mod run;
 pub mod status;
 pub mod wake;
 
-use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::Arc,
+};
 
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use tracing::{error, info, warn};
@@ -22,7 +26,7 @@ use crate::{
     domain::{
         Memory, ServiceName, Snapshot, Stack, StackName, Timestamp,
         memory::{Boot, Event},
-        snapshot::{Outcome, Subject},
+        snapshot::{Outcome, Subject, Work},
         time::Now,
     },
     plan::{self, Plan, Refusal, ServiceState, Step, check::without_violations},
@@ -56,7 +60,7 @@ pub struct Controller<E, X, P, L, S, C> {
     stack: Stack,
     file: FileStanding,
     in_flight: FuturesUnordered<BoxFuture<'static, (Subject, Outcome)>>,
-    busy: BTreeSet<Subject>,
+    busy: BTreeMap<Subject, Work>,
     /// Those of `busy` that load the host.
     starting: BTreeSet<Subject>,
     outcomes: Vec<Outcome>,
@@ -103,7 +107,7 @@ where
             stack,
             file,
             in_flight: FuturesUnordered::new(),
-            busy: BTreeSet::new(),
+            busy: BTreeMap::new(),
             starting: BTreeSet::new(),
             outcomes: Vec::new(),
             last: None,
@@ -272,7 +276,7 @@ where
                 }
                 self.starting.insert(subject.clone());
             }
-            self.busy.insert(subject.clone());
+            self.busy.insert(subject.clone(), step.work());
             let done = self.act(step.clone());
             self.in_flight.push(Box::pin(async move { (subject, done.await) }));
             begun += 1;

@@ -39,7 +39,7 @@ pub(super) struct ApiVersion {
 impl ApiVersion {
     pub const OLDEST: ApiVersion = ApiVersion { major: 1, minor: 41 };
 
-    fn parse(text: &str) -> Option<ApiVersion> {
+    pub fn parse(text: &str) -> Option<ApiVersion> {
         let (major, minor) = text.split_once('.')?;
         Some(ApiVersion { major: major.parse().ok()?, minor: minor.parse().ok()? })
     }

@@ -3,7 +3,7 @@
 //! Each call is idempotent, because a crash may come between the engine's doing
 //! and our hearing of it: what is done already counts as done.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use bollard::{
     models::{ContainerInspectResponse, ContainerUpdateBody, NetworkConnectRequest},
@@ -60,20 +60,9 @@ impl Docker {
     }
 
     pub(super) async fn create_replica(&self, new: &NewContainer) -> Result<(), Failure> {
-        let error = match self.try_create(new).await {
-            Ok(()) => return Ok(()),
-            Err(error) if error.says("ambiguous") => {
-                // Two networks of one name; with one of ours gone the name is good again.
-                for attachment in &new.release.spec.networks {
-                    self.settle_duplicates(&attachment.network).await?;
-                }
-                match self.try_create(new).await {
-                    Ok(()) => return Ok(()),
-                    Err(error) => error,
-                }
-            }
-            Err(error) => error,
-        };
+        let networks = new.release.spec.networks.iter().map(|joined| joined.network.as_str());
+        let created = self.unambiguously(networks, || self.try_create(new)).await;
+        let Err(error) = created else { return Ok(()) };
         match error.status() {
             Some(409) => self.adopt(new, error).await,
             Some(404) if error.says("no such image") => {
@@ -124,40 +113,62 @@ impl Docker {
     pub(super) async fn start_container(&self, id: &ContainerId) -> Result<(), Failure> {
         const DOING: &str = "start the container";
         let _in_hand = self.containers_in_hand.enter(id).await;
-        if !self.api.creates_with_several_networks() {
-            self.join_late_networks(id).await?;
-        }
-        // "It runs already" is a 304, which bollard counts as success.
-        within(CALL_DEADLINE, self.client.start_container(&id.0, None)).await.map_err(|error| {
-            let kind = failure::of_start(&error);
-            error.into_failure(kind, DOING)
-        })
-    }
-
-    /// Joins the networks that the engine would not take at creation. It is part
-    /// of starting, so that a crash after the creation leaves nothing half done.
-    async fn join_late_networks(&self, id: &ContainerId) -> Result<(), Failure> {
-        const DOING: &str = "join the container's networks";
         let seen = self.inspect(&id.0).await.map_err(|error| error.transient(DOING))?;
+        let joined =
+            seen.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
         let labels = seen.config.and_then(|config| config.labels).unwrap_or_default();
         let late = labels::late_networks(&labels).map_err(|why| Failure {
             kind: FailureKind::Refused,
             message: format!("cannot {DOING}: {why}"),
         })?;
-        let joined =
-            seen.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
+        let names = || joined.keys().chain(late.keys()).map(String::as_str);
         for (network, aliases) in late.iter().filter(|(name, _)| !joined.contains_key(*name)) {
-            let request = NetworkConnectRequest {
-                container: id.0.clone(),
-                endpoint_config: Some(spec::endpoint(aliases)),
-            };
-            match within(CALL_DEADLINE, self.client.connect_network(network, request)).await {
-                Ok(()) => {}
-                Err(error) if error.says("already exists in network") => {}
-                Err(error) => return Err(error.transient(DOING)),
-            }
+            self.unambiguously(names(), || self.join(id, network, aliases))
+                .await
+                .map_err(|error| error.transient(&format!("join network {network}")))?;
         }
-        Ok(())
+        // "It runs already" is a 304, which bollard counts as success.
+        let start = || within(CALL_DEADLINE, self.client.start_container(&id.0, None));
+        self.unambiguously(names(), start).await.map_err(|error| {
+            let kind = failure::of_start(&error);
+            error.into_failure(kind, DOING)
+        })
+    }
+
+    /// Joins a network that the engine would not take at creation. It is part of
+    /// starting, so that a crash after the creation leaves nothing half done.
+    async fn join(
+        &self,
+        id: &ContainerId,
+        network: &str,
+        aliases: &BTreeSet<String>,
+    ) -> Result<(), CallError> {
+        let request = NetworkConnectRequest {
+            container: id.0.clone(),
+            endpoint_config: Some(spec::endpoint(aliases)),
+        };
+        match within(CALL_DEADLINE, self.client.connect_network(network, request)).await {
+            Err(error) if error.says("already exists in network") => Ok(()),
+            result => result,
+        }
+    }
+
+    /// Makes a call that names networks; if two have one name, puts that right
+    /// and makes it once more.
+    async fn unambiguously<'a, F: Future<Output = Result<(), CallError>>>(
+        &self,
+        networks: impl Iterator<Item = &'a str>,
+        call: impl Fn() -> F,
+    ) -> Result<(), CallError> {
+        match call().await {
+            Err(error) if error.says("ambiguous") => {
+                for network in networks {
+                    self.settle_duplicates(network).await?;
+                }
+                call().await
+            }
+            result => result,
+        }
     }
 
     pub(super) async fn update_restart_policy(

@@ -54,10 +54,9 @@ impl Docker {
     }
 
     /// Leaves one network of this name: ours that nothing has joined give way.
-    pub(super) async fn settle_duplicates(&self, name: &str) -> Result<(), Failure> {
-        let doing = || format!("use network {name}");
+    pub(super) async fn settle_duplicates(&self, name: &str) -> Result<(), CallError> {
         let _alone = self.network_creation.lock().await;
-        let mut doubles = self.networks_named(name).await.map_err(|e| e.transient(&doing()))?;
+        let mut doubles = self.networks_named(name).await?;
         // Docker refuses to remove one that a running container has joined, so
         // trying the newest first keeps the one that is in use.
         doubles.sort_by(|a, b| b.created.cmp(&a.created));
@@ -72,17 +71,10 @@ impl Docker {
                 left -= 1;
             }
         }
-        if left <= 1 {
-            return Ok(());
+        if left > 1 {
+            tracing::warn!(network = name, "{left} networks have this name; remove all but one");
         }
-        Err(Failure {
-            kind: FailureKind::Transient,
-            message: format!(
-                "cannot {}: {left} networks have this name; remove all but one \
-                 (docker network ls --filter name={name}; docker network rm ID)",
-                doing()
-            ),
-        })
+        Ok(())
     }
 
     async fn networks_named(&self, name: &str) -> Result<Vec<Network>, CallError> {

@@ -113,7 +113,8 @@ impl Puller {
     }
 
     /// Pulls the digest, or the tag where the digest is not known, and returns
-    /// the digest that came.
+    /// the digest that came. A pull by tag leaves the tag here, as `docker pull`
+    /// does; pruning then takes it for an operator's and leaves the image.
     async fn fetch(
         &self,
         image: &ImageRef,

@@ -223,3 +223,58 @@ fn port_bindings(spec: &ContainerSpec) -> PortMap {
     }
     bindings
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::docker::tests::new_container;
+
+    fn body(api: &str) -> ContainerCreateBody {
+        let mut new = new_container("web");
+        let joined = |network: &str| NetworkAttachment {
+            network: network.to_owned(),
+            aliases: BTreeSet::from(["web".to_owned()]),
+        };
+        new.release.spec.networks = vec![joined("front"), joined("back")];
+        new.release.spec.healthcheck = Some(Healthcheck {
+            test: vec!["CMD".to_owned(), "true".to_owned()],
+            interval: None,
+            timeout: None,
+            start_period: None,
+            start_interval: Some(Duration::from_secs(1)),
+            retries: None,
+        });
+        let api = ApiVersion::parse(api).expect("a version");
+        create_body(&"shop".parse().expect("a name"), &new, api)
+    }
+
+    fn endpoints(body: &ContainerCreateBody) -> BTreeSet<&str> {
+        let networking = body.networking_config.as_ref();
+        let endpoints = networking.and_then(|config| config.endpoints_config.as_ref());
+        endpoints.into_iter().flat_map(|map| map.keys().map(String::as_str)).collect()
+    }
+
+    #[test]
+    fn an_old_engine_gets_one_network_and_a_label_for_the_rest() {
+        let body = body("1.43");
+        assert_eq!(endpoints(&body), BTreeSet::from(["front"]));
+        let late = labels::late_networks(&body.labels.expect("labels")).expect("our own label");
+        assert_eq!(late.keys().collect::<Vec<_>>(), ["back"]);
+        assert_eq!(body.healthcheck.expect("a check").start_interval, None);
+    }
+
+    #[test]
+    fn a_new_engine_gets_all_networks_at_once() {
+        let body = body("1.44");
+        assert_eq!(endpoints(&body), BTreeSet::from(["back", "front"]));
+        assert!(!body.labels.expect("labels").contains_key(labels::LATE_NETWORKS));
+        assert_eq!(body.healthcheck.expect("a check").start_interval, Some(1_000_000_000));
+    }
+
+    #[test]
+    fn a_fraction_of_a_second_is_not_lost() {
+        assert_eq!(whole_seconds(Duration::from_millis(1500)), 2);
+        assert_eq!(whole_seconds(Duration::from_secs(2)), 2);
+        assert_eq!(whole_seconds(Duration::MAX), i64::MAX);
+    }
+}

@@ -1,7 +1,10 @@
 //! Blue-green, and the swap inside a slot: the new release starts beside the
 //! old one, the route flips once, the old one drains or stays warm.
 
-use crate::domain::{Timestamp, memory::Placement};
+use crate::domain::{
+    Timestamp,
+    memory::{Placement, Traffic},
+};
 
 use super::{
     WaitingOn,
@@ -90,7 +93,11 @@ fn standby(view: &View, course: &Course, active: &Placement) -> Option<(Placemen
     let idle = view.placements().into_iter().find(|placement| {
         let is_previous = match &view.memory.previous {
             Some(previous) => previous == placement,
-            None => placement.slot == active.slot.other(),
+            // With the memory lost, what may have been routed once.
+            None => {
+                placement.slot == active.slot.other()
+                    && view.at(placement).any(|r| r.memory.traffic != Traffic::NeverRouted)
+            }
         };
         let is_failed = course.failed_release() == Some(&placement.release);
         placement != active && is_previous && !is_failed

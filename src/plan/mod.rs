@@ -157,7 +157,7 @@ fn is_quiet(plan: &Plan) -> bool {
 }
 
 fn finish(world: World, mut plan: Plan) -> Plan {
-    let mut taken: BTreeSet<Subject> = world.seen.busy.clone();
+    let mut taken: BTreeSet<Subject> = world.seen.busy.keys().cloned().collect();
     plan.steps.retain(|step| taken.insert(step.subject()));
     plan.wants_host &= world.seen.host.known().is_none();
     plan.revisit = plan

@@ -51,7 +51,7 @@ pub fn plan(world: World) -> Orphans {
 fn end(world: World, container: &Container) -> Result<Step, WaitingOn> {
     let service = container.service.clone();
     let subject = Subject::Replica { service: service.clone(), container: container.name.clone() };
-    if world.seen.busy.contains(&subject) || container.state == ContainerState::Removing {
+    if world.seen.busy.contains_key(&subject) || container.state == ContainerState::Removing {
         return Err(WaitingOn::StepInHand);
     }
     let remembered = world.memory.service(&service).replicas.remove(&container.id);

@@ -305,14 +305,19 @@ fn follow_rollout(
         }
         service.rollout = Some(RolloutMemory { declaration, started_at: None });
     }
+    // Waiting for a dependency is no progress that could come too late.
+    let image = &view.service.image;
     let has_begun = match &course.declared {
         Some(aim) => view.at(&aim.placement).next().is_some(),
-        None => true,
+        None => {
+            let seen = view.world.seen;
+            seen.pulls.contains_key(image) || view.world.memory.failed_pulls.contains_key(image)
+        }
     };
     let Some(rollout) = &mut service.rollout else { return };
-    if is_active || course.hold.is_some() {
+    if is_active || course.hold.is_some() || !has_begun {
         rollout.started_at = None;
-    } else if has_begun && rollout.started_at.is_none() {
+    } else if rollout.started_at.is_none() {
         rollout.started_at = Some(now.at);
         let placement = course.declared.as_ref().map(|aim| aim.placement.clone());
         let text = view.service.image.to_string();

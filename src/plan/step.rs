@@ -8,7 +8,7 @@ use crate::domain::{
     Digest, ImageId, ImageRef, Release, RouteTable, ServiceName, Slot,
     memory::Placement,
     release::RestartPolicy,
-    snapshot::{ContainerId, Subject},
+    snapshot::{ContainerId, Subject, Work},
     stack::{NetworkSpec, VolumeSpec},
 };
 
@@ -121,6 +121,14 @@ impl Step {
             | Step::Remove { service, name, .. } => {
                 Subject::Replica { service: service.clone(), container: name.clone() }
             }
+        }
+    }
+
+    /// Returns what the step does to its subject.
+    pub fn work(&self) -> Work {
+        match self.takes_away() {
+            Some(_) => Work::TakesAway,
+            None => Work::Tends,
         }
     }
 

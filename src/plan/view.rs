@@ -10,7 +10,7 @@ use std::{
 use crate::domain::{
     Backend, Container, ProbeCheck, Service, ServiceKind, ServiceName, Snapshot, Stack, Timestamp,
     memory::{Memory, Placement, ReplicaMemory, ServiceMemory, Traffic},
-    snapshot::{ContainerState, Health, ObserveFailure, Observed, ProxyState, Subject},
+    snapshot::{ContainerState, Health, ObserveFailure, Observed, ProxyState, Subject, Work},
     time::Now,
 };
 
@@ -54,7 +54,8 @@ pub enum Standing {
     Created,
     /// It does not run.
     Ended { code: i64 },
-    /// A step is working on it, or the engine is removing it: not to be counted on.
+    /// A step is taking it away or is about to start it, or the engine is removing
+    /// it: not to be counted on.
     Leaving,
     /// It does not run the image that its labels say. Never trusted with traffic.
     Impostor,
@@ -261,8 +262,11 @@ fn stand(
 ) -> Standing {
     let subject =
         Subject::Replica { service: service.name.clone(), container: container.name.clone() };
-    if world.seen.busy.contains(&subject) || container.state == ContainerState::Removing {
-        return Standing::Leaving;
+    let runs = matches!(container.state, ContainerState::Running { .. });
+    match world.seen.busy.get(&subject) {
+        Some(Work::Tends) if runs => {}
+        Some(Work::TakesAway | Work::Tends) => return Standing::Leaving,
+        None => {}
     }
     if is_impostor(world, container) {
         return Standing::Impostor;

@@ -96,7 +96,9 @@ impl FileSource {
             };
             let bytes = read_bounded(path).map_err(|error| at_path(&error))?;
             let text = String::from_utf8(bytes).map_err(|_| at_path(&"it is not UTF-8"))?;
-            variables.extend(manifest::read_env_file(&text).map_err(|error| at_path(&error))?);
+            let known = |name: &str| env::var(name).ok().or_else(|| variables.get(name).cloned());
+            let read = manifest::read_env_file(&text, &known).map_err(|error| at_path(&error))?;
+            variables.extend(read);
         }
         Ok(variables)
     }

@@ -17,7 +17,7 @@ pub(super) const MAX_FILE_BYTES: u64 = 1024 * 1024;
 const QUIET: Duration = Duration::from_millis(20);
 
 /// How often a file is looked at that keeps changing.
-const MAX_READS: u32 = 100;
+const MAX_READS: u32 = 50;
 
 /// Why a file could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -81,19 +81,30 @@ pub(super) struct Content {
 
 /// Reads until two reads, [`QUIET`] apart, agree. `known` is what an earlier
 /// call returned; if its stamp still stands, it is the answer.
+///
+/// A writer that pauses longer in the middle of a file cannot be told from one
+/// that is done; the file it leaves is read as it stands, and again at its next
+/// write.
 pub(super) async fn read(path: &Path, known: Option<Content>) -> Result<Content, ReadError> {
     if let Some(known) = known
         && Stamp::of(path).is_ok_and(|stamp| stamp == known.stamp)
     {
         return Ok(known);
     }
-    let mut last = read_once(path);
+    settled(path, || read_once(path)).await
+}
+
+async fn settled(
+    path: &Path,
+    mut read_once: impl FnMut() -> Result<Content, ReadError>,
+) -> Result<Content, ReadError> {
+    let mut last = read_once();
     for _ in 0..MAX_READS {
         tokio::time::sleep(QUIET).await;
-        let next = read_once(path);
+        let next = read_once();
         match (last, next) {
             (Ok(before), Ok(after)) if before == after => return Ok(after),
-            // An editor that renames leaves no file for a moment.
+            // Only when it stays so: some editors leave no file for a moment.
             (Err(_), Err(error)) => return Err(error),
             (_, next) => last = next,
         }
@@ -129,4 +140,59 @@ fn refuse_odd(path: &Path, metadata: &Metadata) -> Result<(), ReadError> {
         return Err(ReadError::TooLarge { path: path(), size_bytes: metadata.size() });
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Reads what a writer leaves in turn, over and over. `-` is no file.
+    async fn settled_after(states: &[&str]) -> Result<String, String> {
+        let stamp = Stamp::of(Path::new("/")).expect("there is a root");
+        let mut states = states.iter().cycle();
+        let read = || match *states.next().expect("a cycle") {
+            "-" => Err(ReadError::Io {
+                path: "shop.yaml".into(),
+                source: io::Error::from(io::ErrorKind::NotFound),
+            }),
+            text => Ok(Content { stamp, bytes: text.into() }),
+        };
+        let content = settled(Path::new("shop.yaml"), read).await;
+        content
+            .map(|content| String::from_utf8(content.bytes).expect("text"))
+            .map_err(|error| error.to_string())
+    }
+
+    #[tokio::test]
+    async fn a_torn_file_is_never_acted_on() {
+        let written = settled_after(&["", "name", "name: sh", "name: shop", "name: shop"]).await;
+        assert_eq!(written.as_deref(), Ok("name: shop"));
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_gone_for_a_moment_is_waited_for() {
+        let replaced = settled_after(&["-", "name: shop", "name: shop"]).await;
+        assert_eq!(replaced.as_deref(), Ok("name: shop"));
+        let gone = settled_after(&["name: shop", "-", "-"]).await;
+        assert_eq!(gone, Err("cannot read shop.yaml: entity not found".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn a_file_that_keeps_changing_is_given_up() {
+        let error = settled_after(&["name: a", "name: b"]).await.expect_err("never the same");
+        assert!(error.starts_with("shop.yaml keeps changing while it is read"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_rewrite_with_the_same_content_counts_as_a_change() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("shop.yaml");
+        fs::write(&path, "name: shop").expect("a file");
+        let first = read(&path, None).await.expect("readable");
+        fs::write(folder.path().join("beside"), "name: shop").expect("a file");
+        fs::rename(folder.path().join("beside"), &path).expect("a rename");
+        let second = read(&path, Some(first.clone())).await.expect("readable");
+        assert_eq!(first.bytes, second.bytes);
+        assert_ne!(first.stamp, second.stamp, "the known content was taken for the file's");
+    }
 }

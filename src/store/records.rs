@@ -5,6 +5,7 @@
 //! | `head` | the number of the last save, and the number of each record |
 //! | `boot` | boot and clock |
 //! | `accepted` | the stack in force |
+//! | `routes` | the proxy's routes as they last stood |
 //! | `images` | resolutions, failed pulls, last prune |
 //! | `service/NAME` | what is remembered of a service |
 //! | `event/NUMBER` | one history event, never changed |
@@ -21,13 +22,14 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest as _, Sha256};
 
 use crate::domain::{
-    ImageRef, Memory, Resolution, ServiceName, Stack, Timestamp,
+    ImageRef, Memory, Resolution, RouteTable, ServiceName, Stack, Timestamp,
     memory::{Attempts, Boot, Event, MAX_HISTORY, ServiceMemory},
 };
 
 const HEAD: &str = "head";
 const BOOT: &str = "boot";
 const ACCEPTED: &str = "accepted";
+const ROUTES: &str = "routes";
 const IMAGES: &str = "images";
 const SERVICE: &str = "service/";
 const EVENT: &str = "event/";
@@ -97,6 +99,7 @@ impl Shelf {
             resolutions: images.resolutions,
             failed_pulls: images.failed_pulls,
             services,
+            routes: reading.record::<RouteTable>(ROUTES).unwrap_or_default(),
             pruned_at: images.pruned_at,
             history: reading.history(),
         };
@@ -117,13 +120,22 @@ impl Shelf {
     }
 
     pub fn holds_all_but_the_clock_of(&self, memory: &Memory) -> bool {
-        let Memory { boot: _, accepted, resolutions, failed_pulls, services, pruned_at, history } =
-            memory;
+        let Memory {
+            boot: _,
+            accepted,
+            resolutions,
+            failed_pulls,
+            services,
+            routes,
+            pruned_at,
+            history,
+        } = memory;
         let kept = &self.memory;
         kept.accepted == *accepted
             && kept.resolutions == *resolutions
             && kept.failed_pulls == *failed_pulls
             && kept.services == *services
+            && kept.routes == *routes
             && kept.pruned_at == *pruned_at
             && kept.history == newest(history)
     }
@@ -137,6 +149,7 @@ impl Shelf {
         };
         writing.record(BOOT, self.memory.boot.as_ref(), memory.boot.as_ref());
         writing.record(ACCEPTED, self.memory.accepted.as_ref(), memory.accepted.as_ref());
+        writing.record(ROUTES, Some(&self.memory.routes), Some(&memory.routes));
         writing.record(IMAGES, Some(&Images::of(&self.memory)), Some(&Images::of(memory)));
         let names = self.memory.services.keys().chain(memory.services.keys());
         for name in names.collect::<std::collections::BTreeSet<_>>() {

@@ -1,5 +1,6 @@
 //! The one integration-test binary.
 
+mod caddy;
 mod child;
 mod cli;
 mod docker_engine;

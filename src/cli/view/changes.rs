@@ -6,6 +6,10 @@ use crate::cli::changes::{Action, Changes, FieldChange, ServiceChange};
 /// Returns the diff, and one line that sums it up.
 pub fn render(page: Page, changes: &Changes) -> Vec<String> {
     let mut lines = vec![page.paint(Ink::Bold, changes.stack.as_str())];
+    for unseen in &changes.unseen {
+        let unseen = page.indented(0, &format!("✗ {}", harmless(unseen)));
+        lines.extend(unseen.iter().map(|line| page.paint(Ink::Bad, line)));
+    }
     for service in &changes.services {
         match service.action {
             Action::Keep => {}

@@ -6,10 +6,10 @@ use crate::domain::release::{Logging, Resources};
 
 use super::{
     fields::{Fields, NO_REFUSALS, Refusals, refuse_name},
-    networks::read_texts,
     quantity,
     reader::Reader,
     report::shown,
+    resources::read_texts,
     yaml::{Entry, Node, Value},
 };
 

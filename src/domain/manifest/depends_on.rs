@@ -1,6 +1,6 @@
 //! `depends_on:` — who must be there before a replica is created.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use crate::domain::{DependsOn, ServiceKind, ServiceName};
 
@@ -112,7 +112,7 @@ pub(super) fn check(reader: &mut Reader<'_>, services: &Services) {
                 ),
                 Some(None) => {}
                 Some(Some(on)) => {
-                    check_condition(reader, name, on.service.kind, *condition, written.span);
+                    check_condition(reader, name, on.kind, *condition, written.span);
                 }
             }
         }
@@ -151,19 +151,25 @@ fn check_cycles(reader: &mut Reader<'_>, services: &Services) {
     for start in services.keys() {
         // Depth first, without recursion: a file may chain thousands.
         let mut path: Vec<(&ServiceName, Vec<(&ServiceName, Span)>)> = Vec::new();
+        let mut on_path = HashSet::new();
         if !settled.contains(start) {
             path.push((start, waits_for(services, start)));
+            on_path.insert(start);
         }
         while let Some((name, open)) = path.last_mut() {
             let name = *name;
             let Some((next, span)) = open.pop() else {
                 settled.insert(name);
+                on_path.remove(name);
                 path.pop();
                 continue;
             };
-            if let Some(at) = path.iter().position(|(waiting, _)| *waiting == next) {
-                let mut names: Vec<&str> =
-                    path[at..].iter().map(|(waiting, _)| waiting.as_str()).collect();
+            if on_path.contains(next) {
+                let mut names: Vec<&str> = path
+                    .iter()
+                    .map(|(waiting, _)| waiting.as_str())
+                    .skip_while(|waiting| *waiting != next.as_str())
+                    .collect();
                 names.push(next.as_str());
                 reader.refuse(
                     span,
@@ -172,6 +178,7 @@ fn check_cycles(reader: &mut Reader<'_>, services: &Services) {
                 );
             } else if !settled.contains(next) && services.contains_key(next) {
                 path.push((next, waits_for(services, next)));
+                on_path.insert(next);
             }
         }
     }

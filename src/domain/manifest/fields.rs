@@ -41,6 +41,13 @@ impl<'n> Fields<'n> {
         self.map.get(key)
     }
 
+    /// Returns whether an unknown key is most likely `key` misspelt; then its
+    /// own refusal says all there is to say.
+    pub fn has_slip_of(&self, key: &str) -> bool {
+        let mut unknown = self.map.entries.iter().filter(|it| !self.asked.contains(&&*it.key));
+        unknown.any(|entry| nearest(&entry.key, std::iter::once(key)).is_some())
+    }
+
     /// Refuses every key that was not asked for. `x-…` is Compose's room for
     /// other tools and passes.
     pub fn finish(self, reader: &mut Reader<'_>, refusals: &Refusals) {
@@ -64,7 +71,7 @@ fn refuse_key(reader: &mut Reader<'_>, entry: &Entry, known: &[&str], refusals: 
     } else if let Some((_, help)) = refusals.never.iter().find(|(never, _)| *never == key) {
         reader.refuse(entry.key_span, format!("`{name}` is not supported"), *help);
     } else if !key.starts_with("x-") {
-        let help = match nearest(key, known.iter().copied()) {
+        let help = match reader.suggest(key, known.iter().copied()) {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("known here: {}", known.join(", ")),
         };
@@ -78,10 +85,10 @@ pub(super) fn refuse_name<'k>(
     span: Span,
     message: String,
     name: &str,
-    known: impl Iterator<Item = &'k str> + Clone,
+    known: impl Iterator<Item = &'k str>,
     otherwise: impl Into<String>,
 ) {
-    let help = match nearest(name, known) {
+    let help = match reader.suggest(name, known) {
         Some(near) => format!("did you mean `{near}`?"),
         None => otherwise.into(),
     };

@@ -27,12 +27,14 @@ mod proxy;
 mod quantity;
 mod reader;
 mod report;
+mod resources;
 mod rollout;
 mod route;
 mod service;
 mod shell_words;
 mod slot_edit;
 mod top;
+mod unsupported;
 mod yaml;
 
 use std::{io, path::Path};

@@ -13,8 +13,8 @@ use crate::domain::{
 
 use super::{
     fields::{Fields, NO_REFUSALS, Refusals, refuse_name},
-    networks::{Resources, is_docker_name, read_labels, read_resources, read_texts},
     reader::{Reader, Text},
+    resources::{Resources, is_docker_name, read_labels, read_resources, read_texts},
     yaml::{Entry, Map, Node, Value},
 };
 
@@ -237,7 +237,8 @@ fn take(
         volumes.keys(),
         "declare it at the top level under `volumes:`, or write `./` before a folder of the host",
     );
-    None
+    // Goes on as if it were declared: what else is wrong should show too.
+    Some(key.to_owned())
 }
 
 fn is_path(source: &str) -> bool {

@@ -10,8 +10,8 @@ use super::{
     yaml::{Entry, Map, Node, Span, Value},
 };
 
-/// The most ports that one range may stand for.
-const MAX_RANGE: u16 = 1024;
+/// The most ports that one service may publish, and as many expose.
+const MAX_PORTS: usize = 1024;
 
 const PORT_HELP: &str = "write `\"8080:80\"`, `\"127.0.0.1:8080:80/tcp\"` or `{ target: 80, published: 8080 }`; a port is 1 to 65535";
 
@@ -47,6 +47,10 @@ pub(super) fn read_expose(reader: &mut Reader<'_>, entry: Option<&Entry>) -> Vec
             Ok::<_, String>((range(ports).ok_or_else(refused)?, protocol))
         });
         if let Some((ports, protocol)) = read {
+            if exposed.len() + ports.len() > MAX_PORTS {
+                refuse_more(reader, item);
+                break;
+            }
             exposed.extend(ports.map(|port| Exposed { port, protocol }));
         }
     }
@@ -63,7 +67,12 @@ pub(super) fn read_published(reader: &mut Reader<'_>, entry: Option<&Entry>) -> 
     let items = entry.and_then(|it| reader.list(&it.value, "a list of ports")).unwrap_or_default();
     let mut published: Vec<ReadPort> = Vec::new();
     for item in items {
-        for port in read_item(reader, item) {
+        let ports = read_item(reader, item);
+        if published.len() + ports.len() > MAX_PORTS {
+            refuse_more(reader, item);
+            break;
+        }
+        for port in ports {
             let clashes = |other: &&ReadPort| {
                 port.host_port.is_some()
                     && other.port.host_port == port.host_port
@@ -81,6 +90,11 @@ pub(super) fn read_published(reader: &mut Reader<'_>, entry: Option<&Entry>) -> 
         }
     }
     published
+}
+
+fn refuse_more(reader: &mut Reader<'_>, item: &Node) {
+    let message = format!("a service has at most {MAX_PORTS} ports");
+    reader.refuse(item.span, message, "make the range shorter");
 }
 
 fn read_item(reader: &mut Reader<'_>, item: &Node) -> Vec<PublishedPort> {
@@ -201,5 +215,5 @@ fn parse_protocol(text: &str) -> Option<PortProtocol> {
 fn range(text: &str) -> Option<RangeInclusive<u16>> {
     let (first, last) = text.split_once('-').unwrap_or((text, text));
     let (first, last) = (port(first).ok()?, port(last).ok()?);
-    (first <= last && last - first < MAX_RANGE).then_some(first..=last)
+    (first <= last).then_some(first..=last)
 }

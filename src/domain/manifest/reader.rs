@@ -7,11 +7,15 @@ use std::{fmt::Display, rc::Rc, time::Duration};
 
 use super::{
     Input,
+    fields::nearest,
     interpolate::{Cause, Unfilled, interpolate},
     quantity,
     report::{Flaw, shown},
     yaml::{Entry, Map, Node, Span, Value},
 };
+
+/// The most variables of one value that are reported as missing.
+const MOST_UNFILLED: usize = 20;
 
 pub(super) struct Reader<'a> {
     pub input: &'a Input<'a>,
@@ -86,6 +90,18 @@ impl<'a> Reader<'a> {
         self.flaws.push(Flaw::again(span, message, first));
     }
 
+    /// Returns the known name that `name` is most likely a slip of. A file that
+    /// is wrong throughout gets no more suggestions after a while: they cost
+    /// time, and nobody reads that many.
+    pub fn suggest<'k>(&self, name: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
+        const MOST_SUGGESTIONS: usize = 500;
+        const MOST_CANDIDATES: usize = 200;
+        match self.flaws.len() < MOST_SUGGESTIONS {
+            true => nearest(name, known.take(MOST_CANDIDATES)),
+            false => None,
+        }
+    }
+
     fn refuse_kind(&mut self, node: &Node, expected: &str) {
         self.refuse(
             node.span,
@@ -135,7 +151,7 @@ impl<'a> Reader<'a> {
                 written: scalar.text.clone(),
             }),
             Err(unfilled) => {
-                for part in unfilled {
+                for part in unfilled.into_iter().take(MOST_UNFILLED) {
                     self.refuse_unfilled(node.span, part);
                 }
                 None

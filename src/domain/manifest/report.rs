@@ -116,13 +116,16 @@ impl Report {
                         format!("the first one is on line {first}: keep one of the two")
                     }
                 };
-                let visible = lines.hide(&at, flaw.span, &hidden, tree);
+                let excerpt = match tree {
+                    Some(_) => lines.excerpt(&at, flaw.span, &hidden),
+                    None => lines.excerpt(&at, flaw.span, lines.guess_hidden(&at).as_slice()),
+                };
                 Problem {
                     line: at.line,
                     column: at.column,
                     message: flaw.message.clone(),
                     help,
-                    excerpt: crop(&visible, &at, flaw.span),
+                    excerpt,
                 }
             })
             .collect();
@@ -266,29 +269,53 @@ impl<'s> Lines<'s> {
         Span { start, end: start + text.trim_end_matches('\r').len() }
     }
 
-    /// Returns the line of `at` with everything blotted out that may be secret,
-    /// except what the problem itself points at. Byte for byte as long.
-    fn hide(&self, at: &Position, fault: Span, hidden: &[Span], tree: Option<&Node>) -> String {
-        let line = at.line_span;
-        let guessed = if tree.is_none() { self.guess_hidden(at) } else { None };
-        let is_hidden = |offset: usize| {
-            let within = |span: &Span| (span.start..span.end).contains(&offset);
-            !within(&fault) && (hidden.iter().any(within) || guessed.as_ref().is_some_and(within))
-        };
-        let mut text = String::with_capacity(line.end - line.start);
-        for (index, character) in self.source[line.start..line.end].char_indices() {
+    /// Returns what is shown of the line of `at`: a window around the fault,
+    /// with everything blotted out that may be secret and is not itself at fault.
+    fn excerpt(&self, at: &Position, fault: Span, hidden: &[Span]) -> Excerpt {
+        let window = self.window(at, fault);
+        // A file may hold very many secrets; few stand in the window.
+        let near: Vec<&Span> = hidden
+            .iter()
+            .filter(|span| span.start < window.end && window.start < span.end)
+            .collect();
+        let within = |span: &Span, offset: usize| (span.start..span.end).contains(&offset);
+        let mut text = String::with_capacity(window.end - window.start);
+        for (index, character) in self.source[window.start..window.end].char_indices() {
+            let offset = window.start + index;
+            let secret = !within(&fault, offset) && near.iter().any(|span| within(span, offset));
             let shown = match character {
                 '\t' => '\t',
-                _ if is_hidden(line.start + index) => '*',
+                _ if secret => '*',
                 _ => printable(character),
             };
-            if shown == character {
-                text.push(character);
-            } else {
-                text.extend(std::iter::repeat_n(shown, character.len_utf8()));
+            // As many bytes as before, so that offsets stay true.
+            match shown == character {
+                true => text.push(character),
+                false => text.extend(std::iter::repeat_n(shown, character.len_utf8())),
             }
         }
-        text
+        let start = fault.start.clamp(window.start, window.end);
+        let end = fault.end.clamp(start, window.end);
+        if start == window.end {
+            // So that a caret has something to stand under.
+            text.push(' ');
+        }
+        Excerpt { text, start: start - window.start, length: (end - start).max(1) }
+    }
+
+    /// Cuts the bytes around a fault out of a long line.
+    fn window(&self, at: &Position, fault: Span) -> Span {
+        let line = at.line_span;
+        let fault_start = fault.start.clamp(line.start, line.end);
+        let is_long = self.source[line.start..line.end].chars().nth(EXCERPT_CHARACTERS).is_some();
+        let before = &self.source[line.start..fault_start];
+        let start = match before.char_indices().rev().nth(EXCERPT_CHARACTERS / 2) {
+            Some((from, _)) if is_long => line.start + from,
+            Some(_) | None => line.start,
+        };
+        let shown = &self.source[start..line.end];
+        let length = shown.char_indices().nth(EXCERPT_CHARACTERS).map_or(shown.len(), |(at, _)| at);
+        Span { start, end: start + length }
     }
 
     /// Without a tree (the file is not YAML), goes by indentation: under a key
@@ -299,10 +326,7 @@ impl<'s> Lines<'s> {
             &self.source[span.start..span.end]
         };
         let names_secrets = |text: &str| {
-            SECRET_KEYS.iter().find_map(|key| {
-                let after = text.find(&format!("{key}:"))? + key.len() + 1;
-                Some(after)
-            })
+            SECRET_KEYS.iter().find_map(|key| Some(text.find(&format!("{key}:"))? + key.len() + 1))
         };
         let own = text(at.line);
         if let Some(after) = names_secrets(own) {
@@ -311,35 +335,22 @@ impl<'s> Lines<'s> {
         let indent = |text: &str| text.len() - text.trim_start().len();
         let mut within = indent(own);
         for line in (1..at.line).rev() {
-            let parent = text(line);
-            if parent.trim().is_empty() || indent(parent) > within {
+            let above = text(line);
+            // As deep counts too: a list may stand right below its key.
+            if above.trim().is_empty() || indent(above) > within {
                 continue;
             }
-            if names_secrets(parent).is_some() {
+            if names_secrets(above).is_some() {
                 let after = own.find([':', '=']).map_or(0, |separator| separator + 1);
                 return Some(Span { start: at.line_span.start + after, end: at.line_span.end });
             }
-            within = indent(parent);
-            if within == 0 && at.line_span.start != self.starts[line - 1] && indent(own) > 0 {
-                return None;
+            within = indent(above);
+            if within == 0 {
+                break;
             }
         }
         None
     }
-}
-
-/// Cuts a window around the fault out of a long line.
-fn crop(line: &str, at: &Position, fault: Span) -> Excerpt {
-    let start = fault.start.clamp(at.line_span.start, at.line_span.end) - at.line_span.start;
-    let end = fault.end.clamp(at.line_span.start + start, at.line_span.end) - at.line_span.start;
-    let before = &line[..start];
-    let from = match before.char_indices().rev().nth(EXCERPT_CHARACTERS / 2) {
-        Some((from, _)) if line.chars().nth(EXCERPT_CHARACTERS).is_some() => from,
-        Some(_) | None => 0,
-    };
-    let text: String = line[from..].chars().take(EXCERPT_CHARACTERS).collect();
-    let length = (end - start).min(text.len() - (start - from));
-    Excerpt { start: start - from, length, text }
 }
 
 /// A problem as miette draws one.

@@ -82,15 +82,16 @@ fn read_hosts(
         reader.refuse(entry.value.span, "the route has no host", "name at least one");
     }
     let mut hosts: Vec<Text> = Vec::new();
+    let mut seen = HashMap::new();
     for text in texts {
         if let Err((reason, help)) = check_host_pattern(&text.value) {
             let message = format!("`{}` is not a host name: {reason}", text.shown());
             reader.refuse_text(&text, "a host name", message, &help);
-        } else if let Some(first) = hosts.iter().find(|host| host.value == text.value) {
+        } else if let Some(first) = seen.insert(text.value.clone(), text.span) {
             reader.refuse_again(
                 text.span,
                 format!("the host `{}` stands here a second time", text.shown()),
-                first.span,
+                first,
             );
         } else {
             hosts.push(text);

@@ -14,91 +14,20 @@ use super::{
     container::{self, WrittenRestart},
     depends_on::{self, WrittenDependencies},
     environment,
-    fields::{Fields, Refusals, refuse_name},
-    mounts,
-    networks::{self, Resources},
+    fields::{Fields, refuse_name},
+    mounts, networks,
     ports::{self, Exposed, ReadPort},
     probe::{self, HealthcheckDeclared, Subject},
     reader::Reader,
+    resources::{self, Resources},
     rollout::{self, WrittenRollout},
     route::{self, ReadRoute},
+    unsupported,
     yaml::{Entry, Span},
 };
 
 /// How long a replica must stay up whose probe asks nothing.
 const STARTED_MIN_HEALTHY: Duration = Duration::from_secs(5);
-
-const REFUSALS: Refusals = Refusals {
-    later: &["standby", "rollout_group", "hosts", "slots", "secrets", "failover"],
-    never: &[
-        (
-            "build",
-            "remove it: images are built by CI and named by `image:`, never built on the host",
-        ),
-        (
-            "container_name",
-            "remove it: names carry the slot, release and replica, so that two releases can stand side by side",
-        ),
-        ("scale", "write `deploy: { replicas: … }`"),
-        ("network_mode", "remove it: the proxy reaches replicas on the networks of the stack"),
-        ("privileged", "remove it; `cap_add:` gives single capabilities"),
-        ("pid", "remove it: sharing the host's processes is not offered"),
-        ("ipc", "remove it: sharing memory with others is not offered; `shm_size:` is"),
-        ("uts", "remove it"),
-        ("cgroup", "remove it"),
-        ("cgroup_parent", "remove it"),
-        ("userns_mode", "remove it"),
-        ("devices", "remove it: devices of the host are not offered"),
-        ("device_cgroup_rules", "remove it: devices of the host are not offered"),
-        ("gpus", "remove it: devices of the host are not offered"),
-        (
-            "profiles",
-            "remove it: every service of the file runs; keep others in a file of their own",
-        ),
-        ("pull_policy", "remove it: a tag is resolved to a digest once, and that digest is run"),
-        ("links", "remove it: services reach one another by name on their network"),
-        ("external_links", "use an `external: true` network"),
-        ("configs", "bind-mount a file instead: `volumes: [\"./app.conf:/etc/app.conf:ro\"]`"),
-        ("extends", "use a YAML anchor and `<<: *anchor`"),
-        ("volumes_from", "name the volumes in `volumes:`"),
-        ("mem_limit", "write `deploy: { resources: { limits: { memory: … } } }`"),
-        ("mem_reservation", "write `deploy: { resources: { reservations: { memory: … } } }`"),
-        ("memswap_limit", "remove it"),
-        ("mem_swappiness", "remove it"),
-        ("oom_kill_disable", "remove it"),
-        ("oom_score_adj", "remove it"),
-        ("pids_limit", "write `deploy: { resources: { limits: { pids: … } } }`"),
-        ("cpus", "write `deploy: { resources: { limits: { cpus: … } } }`"),
-        ("cpu_count", "write `deploy: { resources: { limits: { cpus: … } } }`"),
-        ("cpu_percent", "write `deploy: { resources: { limits: { cpus: … } } }`"),
-        ("cpu_quota", "write `deploy: { resources: { limits: { cpus: … } } }`"),
-        ("cpu_period", "write `deploy: { resources: { limits: { cpus: … } } }`"),
-        ("cpu_shares", "remove it"),
-        ("cpuset", "remove it"),
-        ("hostname", "remove it: replicas are told apart by their container's name"),
-        ("domainname", "remove it"),
-        ("mac_address", "remove it: two releases cannot both have one address"),
-        ("dns", "set it for the daemon, in /etc/docker/daemon.json"),
-        ("dns_search", "set it for the daemon, in /etc/docker/daemon.json"),
-        ("dns_opt", "set it for the daemon, in /etc/docker/daemon.json"),
-        ("platform", "remove it: images run on the host's own architecture"),
-        ("runtime", "remove it"),
-        ("isolation", "remove it"),
-        ("sysctls", "remove it, or set it for the host"),
-        ("group_add", "set the groups in the image, or use `user: uid:gid`"),
-        ("storage_opt", "remove it"),
-        ("label_file", "write `labels:`"),
-        ("stdin_open", "remove it: nobody is attached"),
-        ("tty", "remove it: nobody is attached"),
-        ("attach", "remove it: nobody is attached"),
-        ("annotations", "write `labels:`"),
-        ("develop", "remove it: it is for development"),
-        ("post_start", "put it in the image's entrypoint"),
-        ("pre_stop", "handle the stop signal in the program"),
-        ("provider", "remove it"),
-        ("credential_spec", "remove it: it is for Windows"),
-    ],
-};
 
 /// What the top level says for all services.
 #[derive(Default)]
@@ -116,7 +45,9 @@ pub(super) struct Surroundings<'s> {
 
 /// A service, and where the file says what other services are checked against.
 pub(super) struct Read {
-    pub service: Service,
+    /// None if something is wrong with it alone.
+    pub service: Option<Service>,
+    pub kind: ServiceKind,
     pub route: Option<ReadRoute>,
     pub depends_on: WrittenDependencies,
 }
@@ -171,9 +102,10 @@ pub(super) fn read(
             },
         },
     );
-    fields.finish(reader, &REFUSALS);
+    fields.finish(reader, &unsupported::OF_A_SERVICE);
 
     let facts = Facts {
+        name: entry.key_span,
         kind,
         routed: route_entry,
         probed: probe_entry,
@@ -186,26 +118,19 @@ pub(super) fn read(
     check_together(reader, &facts);
     spec.ports = published.into_iter().map(|read| read.port).collect();
     spec.mounts = mounts;
-    let probe = probe?;
-    let min_healthy_time = match (&probe.check, kind) {
-        (ProbeCheck::Started, ServiceKind::LongRunning) => STARTED_MIN_HEALTHY,
-        (ProbeCheck::Started, ServiceKind::OneShot)
-        | (
-            ProbeCheck::Http { .. }
-            | ProbeCheck::Tcp { .. }
-            | ProbeCheck::Exec { .. }
-            | ProbeCheck::Docker,
-            _,
-        ) => Duration::ZERO,
+    let asks_nothing = probe.as_ref().is_some_and(|probe| probe.check == ProbeCheck::Started);
+    let min_healthy_time = match kind {
+        ServiceKind::LongRunning if asks_nothing => STARTED_MIN_HEALTHY,
+        ServiceKind::LongRunning | ServiceKind::OneShot => Duration::ZERO,
     };
     let rollout = written_rollout.or(surroundings.defaults.rollout).complete(
         reader,
         strategy,
         min_healthy_time,
     );
-    let service = Service {
+    let service = image.zip(probe).map(|(image, probe)| Service {
         name: name.clone(),
-        image: image?,
+        image,
         slot,
         kind,
         replicas: deploy.replicas,
@@ -214,12 +139,15 @@ pub(super) fn read(
         spec,
         depends_on: depends_on.iter().map(|(on, it)| (on.clone(), it.condition)).collect(),
         rollout,
-    };
-    Some(Read { service, route, depends_on })
+    });
+    Some(Read { service, kind, route, depends_on })
 }
 
 fn read_image(reader: &mut Reader<'_>, service: Span, fields: &mut Fields<'_>) -> Option<ImageRef> {
     let Some(image) = fields.get("image") else {
+        if fields.has_slip_of("image") {
+            return None;
+        }
         let help = "add `image:`, such as `registry.example.com/shop/web:1.4.2`";
         reader.refuse(service, "this service has no `image`", help);
         return None;
@@ -279,7 +207,7 @@ fn read_spec(
         logging: fields.get("logging").and_then(|it| capacity::read_logging(reader, it)),
         labels: fields
             .get("labels")
-            .map(|it| networks::read_labels(reader, it))
+            .map(|it| resources::read_labels(reader, it))
             .unwrap_or_default(),
         extra_hosts: container::read_extra_hosts(reader, fields.get("extra_hosts")),
         ulimits: capacity::read_ulimits(reader, fields.get("ulimits")),
@@ -302,6 +230,8 @@ fn read_spec(
 
 /// What the keys of a service are checked against one another with.
 struct Facts<'r> {
+    /// Where the service's name stands.
+    name: Span,
     kind: ServiceKind,
     routed: Option<&'r Entry>,
     probed: Option<&'r Entry>,
@@ -334,6 +264,8 @@ fn choose_strategy(
     default: Option<(Strategy, Span)>,
 ) -> Strategy {
     let exclusive = facts.exclusive();
+    // A default that does not fit is mended in the service.
+    let default = default.map(|(strategy, _)| (strategy, facts.name));
     match (facts.kind, written.strategy.or(default), exclusive) {
         (ServiceKind::OneShot, _, _) => {
             if let Some((Strategy::BlueGreen | Strategy::Rolling, span)) = written.strategy {

@@ -7,10 +7,10 @@ use crate::domain::{ServiceName, Stack, StackName};
 use super::{
     AllowDeleteAll, depends_on,
     fields::{Fields, NO_REFUSALS, Refusals},
-    networks::{self, Declared},
-    probe, proxy, quantity,
+    networks, probe, proxy, quantity,
     reader::Reader,
     report::shown,
+    resources::Declared,
     rollout, route,
     service::{self, Defaults, Surroundings},
     yaml::{Entry, Node, Span},
@@ -81,7 +81,7 @@ pub(super) fn read(reader: &mut Reader<'_>, tree: &Rc<Node>) -> Option<Stack> {
         proxy,
         services: read
             .into_iter()
-            .filter_map(|(name, service)| Some((name, service?.service)))
+            .filter_map(|(name, read)| Some((name, read?.service?)))
             .collect(),
         networks,
         volumes,
@@ -158,7 +158,7 @@ fn read_defaults(reader: &mut Reader<'_>, node: &Node) -> Defaults {
     defaults
 }
 
-/// Every service by its name; None for one that could not be read.
+/// Every service by its name; None for one that is no map at all.
 pub(super) type Services = BTreeMap<ServiceName, Option<service::Read>>;
 
 fn read_services(

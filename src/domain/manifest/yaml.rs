@@ -150,11 +150,14 @@ fn syntax_flaw(error: &ScanError, source: &str) -> Flaw {
     if *error.kind() == ErrorKind::RecursionLimitExceeded {
         return too_deep(span);
     }
-    Flaw::new(
-        span,
-        format!("this is not YAML: {}", error.kind()),
-        "look at the indentation, and put quotes around values with `: `, ` #` or a leading special character",
-    )
+    let line_start = source[..at].rfind('\n').map_or(0, |line_break| line_break + 1);
+    let line = source[line_start..].lines().next().unwrap_or_default();
+    let help = if line.contains("${") {
+        "put quotes around a `${…}` that stands inside `{ }` or `[ ]`"
+    } else {
+        "look at the indentation, and put quotes around values with `: `, ` #` or a leading special character"
+    };
+    Flaw::new(span, format!("this is not YAML: {}", error.kind()), help)
 }
 
 /// A collection that has begun and not ended.

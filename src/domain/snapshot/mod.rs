@@ -8,13 +8,13 @@ mod host;
 mod outcome;
 mod proxy;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 pub use container::{Container, ContainerId, ContainerState, Health, ProbeStanding};
 pub use host::{Disk, Host, LocalImage};
-pub use outcome::{Failure, FailureKind, Outcome, Subject};
+pub use outcome::{Failure, FailureKind, Outcome, Subject, Work};
 pub use proxy::{ProxyState, ProxyVersion};
 
 use super::ImageRef;
@@ -64,7 +64,6 @@ pub struct Snapshot {
     pub pulls: BTreeMap<ImageRef, Option<u8>>,
     /// What ended since the last pass: steps and pulls.
     pub outcomes: Vec<Outcome>,
-    /// What steps in flight are working on: nothing more is planned for it, and
-    /// a replica among it is not counted on.
-    pub busy: BTreeSet<Subject>,
+    /// What steps in flight are working on: nothing more is planned for it.
+    pub busy: BTreeMap<Subject, Work>,
 }

@@ -24,6 +24,17 @@ pub enum Subject {
     Host(String),
 }
 
+/// What a step in flight does to its subject.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Work {
+    /// It stops or removes it: not to be counted on any more.
+    TakesAway,
+    /// It leaves what runs as it is: a replica that gets its restart policy goes
+    /// on serving meanwhile.
+    Tends,
+}
+
 impl Subject {
     /// Returns the service whose pace a failure of the step slows.
     pub fn service(&self) -> Option<&ServiceName> {

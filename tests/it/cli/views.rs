@@ -131,6 +131,7 @@ fn a_plan_reads_as_a_diff() {
     let changes = Changes {
         stack: "shop".parse().expect("a name"),
         something_to_do: true,
+        unseen: vec![],
         services: vec![
             change("gateway", Action::Keep, "runs as declared", vec![], &[]),
             change(

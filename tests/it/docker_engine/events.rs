@@ -52,7 +52,7 @@ async fn settled(count: &AtomicUsize) -> usize {
 }
 
 #[tokio::test]
-async fn another_stacks_events_do_not_wake() {
+async fn neither_another_stacks_events_nor_an_exec_wake() {
     let mut berth = Berth::new();
     let mut other = Berth::new();
     let (wake, wakes) = counted();
@@ -63,6 +63,7 @@ async fn another_stacks_events_do_not_wake() {
     more_than(&wakes, 0).await;
     let quiet = settled(&wakes).await;
     docker(&["kill", &theirs.0]);
+    docker(&["exec", &ours.0, "/tiny", "exit"]);
     // The engine sends in order: once ours has come, theirs would have.
     docker(&["pause", &ours.0]);
     more_than(&wakes, quiet).await;

@@ -18,6 +18,8 @@ use axum::{
 use futures::{StreamExt, stream};
 use sha2::{Digest as _, Sha256};
 
+use crate::rig::unique_name;
+
 /// A server on loopback that ends with its owner.
 pub struct Server {
     port: u16,
@@ -86,10 +88,12 @@ pub async fn refusing_registry(
     Server::start(router).await
 }
 
-/// How a registry sends the one layer of its one image.
+/// How a registry sends its one image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layer {
     Whole,
+    /// Whole, but the first question what its tag means gets no answer.
+    WholeAtSecondAsking,
     /// Other bytes than the digest says.
     Corrupt,
     /// A first piece, and then nothing for ever.
@@ -98,8 +102,10 @@ pub enum Layer {
 
 /// A registry with one image of the given architecture under any name.
 pub async fn registry_of(architecture: &str, layer: Layer) -> Server {
-    // An empty tar archive, uncompressed.
-    let archive = vec![0_u8; 10240];
+    // An empty tar archive and something after its end: Docker shares the
+    // download of a layer that two pulls want, so each test has its own.
+    let mut archive = vec![0_u8; 10240];
+    archive.extend(unique_name("layer").bytes());
     let config = serde_json::json!({
         "architecture": architecture, "os": "linux", "config": { "Cmd": ["/none"] },
         "rootfs": { "type": "layers", "diff_ids": [digest(&archive)] },
@@ -122,7 +128,8 @@ pub async fn registry_of(architecture: &str, layer: Layer) -> Server {
     .into_bytes();
     let (layer_digest, config_digest) = (digest(&archive), digest(&config));
     let blobs = HashMap::from([(config_digest, config), (layer_digest.clone(), archive)]);
-    let shelf = Arc::new(Shelf { manifest, blobs, layer_digest, layer });
+    let shelf =
+        Arc::new(Shelf { manifest, blobs, layer_digest, layer, asked: AtomicUsize::new(0) });
     Server::start(Router::new().fallback(serve).with_state(shelf)).await
 }
 
@@ -133,11 +140,17 @@ struct Shelf {
     blobs: HashMap<String, Vec<u8>>,
     layer_digest: String,
     layer: Layer,
+    asked: AtomicUsize,
 }
 
 async fn serve(State(shelf): State<Arc<Shelf>>, request: Request<Body>) -> Response<Body> {
     let path = request.uri().path();
     if path.contains("/manifests/") {
+        // Docker asks each question twice, with HEAD and with GET.
+        let is_first_question = shelf.asked.fetch_add(1, Ordering::SeqCst) < 2;
+        if is_first_question && shelf.layer == Layer::WholeAtSecondAsking {
+            return status(StatusCode::INTERNAL_SERVER_ERROR);
+        }
         let body = match *request.method() {
             Method::HEAD => Body::empty(),
             _ => Body::from(shelf.manifest.clone()),
@@ -160,7 +173,9 @@ async fn serve(State(shelf): State<Arc<Shelf>>, request: Request<Body>) -> Respo
             let first = stream::iter([Ok::<_, std::io::Error>(first)]);
             Body::from_stream(first.chain(stream::pending()))
         }
-        Layer::Whole | Layer::Corrupt | Layer::Stalls => Body::from(blob.clone()),
+        Layer::Whole | Layer::WholeAtSecondAsking | Layer::Corrupt | Layer::Stalls => {
+            Body::from(blob.clone())
+        }
     };
     let length = blob.len();
     Response::builder().header(header::CONTENT_LENGTH, length).body(body).expect("a response")

@@ -49,6 +49,7 @@ async fn an_image_that_somebody_else_names_loses_our_mark_only() {
     let host = engine.host().await.expect("seen");
     let image = host.images.iter().find(|image| image.id == pulled.image_id).expect("still here");
     assert!(image.pulled_as.is_empty() && image.tags.contains(&theirs), "{image:?}");
+    docker(&["rmi", "-f", pulled.image_id.as_str()]);
 }
 
 #[tokio::test]

@@ -94,8 +94,7 @@ impl Drop for Berth {
         sweep(&["network", "ls", "-q", "--filter", &own], &["network", "rm"]);
         sweep(&["volume", "ls", "-q", "--filter", &own], &["volume", "rm"]);
         let marks = format!("reference=quaymaster/{}", self.stack);
-        let names = ["images", "--format", "{{.Repository}}:{{.Tag}}", "--filter", &marks];
-        sweep(&names, &["rmi"]);
+        sweep(&["images", "-q", "--filter", &marks], &["rmi", "-f"]);
         for image in &self.images {
             quiet(&["rmi", image]);
         }

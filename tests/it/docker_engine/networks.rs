@@ -59,8 +59,8 @@ async fn a_second_network_of_the_same_name_is_put_right() {
     let spec =
         ContainerSpec { networks: vec![attachment(&name, &["web"])], ..ContainerSpec::default() };
     engine.create(&berth.replica(&image, &["serve"], spec)).await.expect("created");
-    assert_eq!(ids_of(&name).len(), 1);
     engine.start(&only(&engine).await.id).await.expect("started");
+    assert_eq!(ids_of(&name).len(), 1);
     assert!(only(&engine).await.addresses.contains_key(&name));
 }
 

@@ -18,7 +18,11 @@ use crate::rig::{
     run,
 };
 
-use super::{Berth, docker, eventually, pull};
+use super::{
+    Berth, docker, eventually,
+    fake::{self, Layer},
+    pull,
+};
 
 /// A password that Base64 writes with `+` and `/`, in any position.
 const AWKWARD: &str = "~~~???>>>~~~???>>>";
@@ -73,6 +77,20 @@ async fn a_tag_that_moved_is_resolved_anew() {
     let second = pull(&engine, &reference).await.expect("pulled");
     assert_ne!(first.digest, second.digest);
     assert_ne!(first.image_id, second.image_id);
+}
+
+#[tokio::test]
+async fn a_registry_that_does_not_tell_the_digest_is_pulled_by_tag() {
+    let architecture = docker(&["version", "--format", "{{.Server.Arch}}"]);
+    let registry = fake::registry_of(architecture.trim(), Layer::WholeAtSecondAsking).await;
+    let berth = Berth::new();
+    let engine = berth.docker().await;
+    let reference = format!("{}/app:1", registry.host());
+    let by_tag = pull(&engine, &reference).await.expect("pulled by tag");
+    let resolved = pull(&engine, &reference).await.expect("resolved this time");
+    assert_eq!(by_tag, resolved);
+    // Only a pull by tag leaves the tag.
+    docker(&["rmi", &reference]);
 }
 
 #[tokio::test]

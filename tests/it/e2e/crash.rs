@@ -83,8 +83,8 @@ fn a_controller_killed_again_and_again_still_arrives() {
     for _ in 0..20 {
         host.kill();
         host.start();
-        // As soon as it is up enough to answer, and thus somewhere in its pass.
-        host.until_seen("a controller that answers", || host.status());
+        // As soon as it is up enough to listen, and thus somewhere in its pass.
+        host.until_seen("a controller that listens", || host.is_listening().then_some(()));
     }
     host.until_answers("shop", "v2 green");
     host.until("shop is settled in green", |s| s.service("shop").is_settled_in("green"));

@@ -7,6 +7,7 @@ mod crash;
 mod failure;
 mod flips;
 mod ownership;
+mod pulls;
 mod repair;
 mod rollback;
 mod strategies;

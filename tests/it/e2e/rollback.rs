@@ -45,7 +45,7 @@ fn the_flip_command_edits_the_file_and_keeps_its_comments() {
     let commented = format!("# ours\n{}", host.file(&shop_with("v2", "green", "    # the end\n")));
     host.save_raw(&commented);
     host.until("shop is settled in green", |s| s.service("shop").is_settled_in("green"));
-    let output = host.quaymaster(&["flip", "shop", "quaymaster.yaml"]);
+    let output = host.quaymaster(&["flip", "shop"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let edited = std::fs::read_to_string(host.file_path()).expect("the file is there");
     assert_eq!(edited, commented.replace("slot: green", "slot: blue"));

@@ -2,6 +2,7 @@
 //! and how that reads.
 
 mod accepted;
+mod hostile;
 mod refused;
 mod report;
 mod seeds;

@@ -23,6 +23,7 @@ fn lines_are_refused(lines: &str, (line, column): (usize, usize), message: &str,
 #[test]
 fn a_syntax_error_names_its_line() {
     file_is_refused("name: shop\nservices:\n  web: [a\n", (3, 8), "not YAML", "indentation");
+    lines_are_refused("route: { port: ${PORT} }", (1, 17), "not YAML", "quotes around a `${…}`");
     let report = refused("name: shop\nservices:\n  web:\n\timage: a\n");
     assert_eq!(report.problems()[0].line, 4);
 }
@@ -575,4 +576,83 @@ fn no_message_shows_what_a_variable_stands_for() {
     }
     let report = refused("name: shop\nservices: { w: { image: \"$TOKEN\" } }\n");
     assert!(!report.to_string().contains(CANARY), "{report}");
+}
+
+#[test]
+fn one_mistake_does_not_hide_those_that_need_the_whole_stack() {
+    let report = refused(
+        "name: shop
+services:
+  web: { image: Bad, depends_on: [nobody], route: { host: a.example, port: 1 } }
+  db: { image: b, volumes: [\"undeclared:/d\"], rollout: { strategy: blue-green } }
+",
+    );
+    let messages: Vec<_> = report.problems().iter().map(|it| it.message.as_str()).collect();
+    let expected =
+        ["is not a repository", "no service", "needs a proxy", "no volume", "two releases"];
+    assert_eq!(messages.len(), expected.len(), "{report}");
+    for (message, piece) in messages.iter().zip(expected) {
+        assert!(message.contains(piece), "{message} / {piece}");
+    }
+}
+
+#[test]
+fn a_default_strategy_that_does_not_fit_is_mended_in_the_service() {
+    file_is_refused(
+        "name: shop
+defaults: { rollout: { strategy: rolling } }
+services:
+  once: { image: a, restart: \"no\" }
+  db:
+    image: b
+    ports: [\"80:80\"]
+",
+        (5, 3),
+        "cannot run side by side",
+        "strategy: recreate",
+    );
+}
+
+#[test]
+fn a_service_has_no_more_ports_than_it_could_mean() {
+    lines_are_refused("ports: [1-1024, 2000]", (1, 17), "at most 1024", "shorter");
+    lines_are_refused("expose: [1-65535]", (1, 10), "at most 1024", "shorter");
+}
+
+#[test]
+fn files_made_to_take_long_are_refused_all_the_same() {
+    let many = |line: &dyn Fn(usize) -> String| (0..30_000).map(line).collect::<String>();
+    let files = [
+        many(&|n| format!("k{n}: 1\n")),
+        format!(
+            "name: a\nservices: {{ w: {{ image: a, networks: [{}] }} }}\n",
+            many(&|n| format!("n{n},"))
+        ),
+        format!(
+            "name: a\nservices: {{ w: {{ image: a, ports: [{}] }} }}\n",
+            many(&|_| "1-65535,".to_owned())
+        ),
+        format!(
+            "name: a\nservices: {{ w: {{ image: a, user: \"{}\" }} }}\n",
+            many(&|n| format!("$V{n} "))
+        ),
+        format!(
+            "name: a\nservices: {{ w: {{ image: a, environment: {{ {} }} }} }}\n",
+            many(&|n| format!("K{n}: [],"))
+        ),
+        format!(
+            "name: a\nservices:\n{}  s30000: {{ image: a, depends_on: [s0] }}\n",
+            many(&|n| format!("  s{n}: {{ image: a, depends_on: [s{}] }}\n", n + 1))
+                .get(..900_000)
+                .map(|text| text[..text.rfind('\n').unwrap() + 1].to_owned())
+                .unwrap()
+        ),
+        format!(
+            "name: a\nservices: {{ w: {{ image: a, route: {{ port: 1, host: [{}] }} }} }}\n",
+            many(&|n| format!("h{n}.x,"))
+        ),
+    ];
+    for text in files {
+        assert!(!refused(&text).problems().is_empty());
+    }
 }

@@ -204,3 +204,17 @@ fn a_surplus_replica_leaves_the_route_first() {
         shop is settled: runs as declared
     ");
 }
+
+#[test]
+fn waiting_for_a_dependency_does_not_count_against_the_deadline() {
+    let web = depends(service("web"), "db", DependsOn::ServiceHealthy);
+    let mut scene = Scene::of([web, worker("db")]).replica("db", Blue, "v1", 1, RUNNING);
+    for _ in 0..3 {
+        let (memory, _) = scene.pass();
+        scene.memory = memory;
+        scene.now = scene.now + Duration::from_secs(40);
+    }
+    let (memory, _) = scene.pass();
+    let web = scene.service("web").name;
+    assert_eq!(memory.service(&web).rollout.and_then(|rollout| rollout.started_at), None);
+}

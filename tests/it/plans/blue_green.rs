@@ -380,3 +380,36 @@ fn a_proxy_wiped_while_docker_is_unknown_gets_back_exactly_what_stood() {
     assert_eq!(*table, both.memory.routes);
     assert_eq!(table.len(), 1);
 }
+
+#[test]
+fn a_release_that_never_served_is_no_standby() {
+    let scene = v2_is_ready_in_green().edit(|scene| {
+        let shop = scene.service("shop");
+        scene.stack.services.insert(shop.name.clone(), tagged(shop, "v1"));
+    });
+    assert_snapshot!(scene.plan(), @r"
+        stop demo-shop-green-v2-1
+        shop is progressing: settling
+    ");
+}
+
+#[test]
+fn a_replica_that_gets_its_restart_policy_keeps_its_traffic() {
+    let scene = Scene::of([tagged(service("shop"), "v2")])
+        .ready("shop", Blue, "v1", 1)
+        .ready("shop", Green, "v2", 1)
+        .routed("shop", Green, "v2")
+        .in_hand(Work::Tends);
+    let plan = scene.plan();
+    assert!(!plan.contains("write routes"), "{plan}");
+    assert!(!plan.contains("not ready") && !plan.contains("0 of 1"), "{plan}");
+}
+
+#[test]
+fn a_replica_that_is_being_stopped_is_not_counted_on() {
+    let scene = Scene::of([service("shop")])
+        .ready("shop", Blue, "v1", 1)
+        .routed("shop", Blue, "v1")
+        .in_hand(Work::TakesAway);
+    assert!(scene.plan().contains("0 of 1 replicas ready"), "{}", scene.plan());
+}

@@ -13,7 +13,9 @@ use quaymaster::{
         ServiceKind, Slot, SlotChoice, Snapshot, Stack, Strategy, Timestamp,
         memory::{Placement, ReplicaMemory, Traffic},
         release::{NetworkAttachment, RestartPolicy},
-        snapshot::{ContainerState, Host, LocalImage, ObserveFailure, ProbeStanding, ProxyState},
+        snapshot::{
+            ContainerState, Host, LocalImage, ObserveFailure, ProbeStanding, ProxyState, Subject,
+        },
         stack::{AdminEndpoint, ProxyConfig},
         time::Now,
     },
@@ -22,6 +24,7 @@ use quaymaster::{
 
 pub use ContainerState::{Created, Exited};
 pub use Slot::{Blue, Green};
+pub use quaymaster::domain::snapshot::Work;
 pub const RUNNING: ContainerState = ContainerState::Running { health: None };
 
 /// A thousand seconds: long after anything that a scene calls "before".
@@ -136,7 +139,7 @@ impl Scene {
                 probes: BTreeMap::new(),
                 pulls: BTreeMap::new(),
                 outcomes: Vec::new(),
-                busy: BTreeSet::new(),
+                busy: BTreeMap::new(),
             },
             memory: Memory { pruned_at: Some(NOW), ..Memory::default() },
             now: NOW,
@@ -153,6 +156,15 @@ impl Scene {
             .insert(id.clone(), ProbeStanding { ready: true, probes: 2, last_failure: None });
         scene.remember_replica(name, &id).probed_ready_since = Some(Timestamp(0));
         scene
+    }
+
+    /// A step is in flight on the replica that was added last.
+    pub fn in_hand(mut self, work: Work) -> Scene {
+        let last = self.containers().last().expect("just added");
+        let subject =
+            Subject::Replica { service: last.service.clone(), container: last.name.clone() };
+        self.seen.busy.insert(subject, work);
+        self
     }
 
     /// A replica that runs and whose probes fail.

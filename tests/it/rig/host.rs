@@ -5,7 +5,7 @@ use std::{
     cell::RefCell,
     fs,
     fs::File,
-    os::unix::fs::OpenOptionsExt,
+    os::unix::{fs::OpenOptionsExt, net::UnixStream},
     path::PathBuf,
     process::{Child, Command, ExitStatus, Output, Stdio},
     thread,
@@ -198,6 +198,11 @@ impl Host {
     pub fn status(&self) -> Option<Status> {
         let output = self.quaymaster(&["status", "--json"]);
         serde_json::from_slice(&output.stdout).ok()
+    }
+
+    /// Returns whether a controller listens, whatever its passes are at.
+    pub fn is_listening(&self) -> bool {
+        UnixStream::connect(self.dir.path().join("quaymaster.sock")).is_ok()
     }
 
     /// Polls the status until `is_so`; panics with everything there is to know

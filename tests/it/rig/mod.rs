@@ -5,12 +5,16 @@
 //! run side by side and next to anything else on the machine. Waiting is always
 //! a bounded poll of something observable.
 
+pub mod backend;
+pub mod caddy;
 pub mod client;
 pub mod docker;
 pub mod edge;
 pub mod host;
+pub mod port;
 pub mod registry;
 pub mod status;
+pub mod tap;
 pub mod tiny;
 
 use std::{

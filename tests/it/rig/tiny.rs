@@ -25,6 +25,7 @@ fn main() {
                 if line % 2 == 1 { println!("line {line}") } else { eprintln!("line {line}") }
             }
         }
+        Some("count") => (1..=number(1)).for_each(|line| println!("line {line}")),
         Some("exit") => exit(number(1) as i32),
         Some("stubborn") => loop { sleep(Duration::from_secs(60)) },
         Some("env") => println!("{}", env::var(&arguments[1]).unwrap_or_default()),

@@ -2,15 +2,7 @@
 
 mod watch;
 
-use std::{
-    fs,
-    io::{Seek, Write},
-    path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-};
+use std::{fs, path::Path};
 
 use quaymaster::{domain::manifest::AllowDeleteAll, ports::Source, source::FileSource};
 
@@ -62,29 +54,6 @@ async fn a_bad_env_file_is_named() {
     fs::write(&missing, b"A=\xff\n").expect("a file");
     let error = source.load().await.expect_err("the env file is not text");
     assert!(error.ends_with("it is not UTF-8"), "{error}");
-}
-
-/// A writer that never stops: every read of a torn file must be caught.
-#[tokio::test]
-async fn a_file_that_keeps_changing_is_never_acted_on() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("quaymaster.yaml");
-    fs::write(&path, "name: shop\n").expect("a file");
-    let stop = Arc::new(AtomicBool::new(false));
-    let writing = {
-        let (path, stop) = (path.clone(), Arc::clone(&stop));
-        std::thread::spawn(move || {
-            let mut file = fs::File::create(path).expect("a file");
-            while !stop.load(Ordering::SeqCst) {
-                file.rewind().expect("a file");
-                file.write_all(b"name: shop\n").expect("a file");
-            }
-        })
-    };
-    let error = refusal(&path).await;
-    stop.store(true, Ordering::SeqCst);
-    writing.join().expect("no panic");
-    assert!(error.contains("keeps changing while it is read"), "{error}");
 }
 
 #[tokio::test]

@@ -1,0 +1,113 @@
+//! The Caddy adapter against real Caddys, each test with every one there is.
+
+mod conflict;
+mod observe;
+mod place;
+mod repair;
+mod traffic;
+mod write;
+
+use std::{net::SocketAddr, path::Path, time::Duration};
+
+use quaymaster::{
+    caddy::Caddy,
+    domain::{Backend, ReleaseId, Route, RouteState, RouteTable, Slot, snapshot::ProxyState},
+    ports::Proxy,
+};
+use serde_json::{Value, json};
+
+use crate::rig::caddy::RunningCaddy;
+
+/// The host of the service `web`.
+const HOST: &str = "shop.example";
+
+fn caddy() -> Caddy {
+    caddy_of("shop")
+}
+
+fn caddy_of(stack: &str) -> Caddy {
+    Caddy::new(&stack.parse().unwrap())
+}
+
+fn state(host: &str, path: &str, slot: Slot, dials: &[SocketAddr]) -> RouteState {
+    let release = match slot {
+        Slot::Blue => "b10eb10eb10e",
+        Slot::Green => "9e3e9e3e9e3e",
+    };
+    RouteState {
+        route: Route { hosts: vec![host.to_owned()], path: path.to_owned(), port: 8001 },
+        backend: Backend {
+            slot,
+            release: ReleaseId::try_from(release.to_owned()).unwrap(),
+            dials: dials.iter().copied().collect(),
+        },
+        stream_close_delay: Duration::from_secs(30),
+    }
+}
+
+fn table(services: &[(&str, RouteState)]) -> RouteTable {
+    services.iter().map(|(name, state)| (name.parse().unwrap(), state.clone())).collect()
+}
+
+/// A table of one service on every path of [`HOST`], with one replica.
+fn web(slot: Slot, dial: SocketAddr) -> RouteTable {
+    table(&[("web", state(HOST, "/*", slot, &[dial]))])
+}
+
+/// An address that nothing is sent to.
+fn nowhere() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 9))
+}
+
+/// `apps` with one server, which serves plain HTTP for everybody.
+fn one_server(port: u16) -> Value {
+    json!({ "http": { "servers": { "srv0": {
+        "listen": [format!("127.0.0.1:{port}")],
+        "routes": [
+            { "match": [{ "path": ["/first"] }],
+              "handle": [{ "handler": "static_response", "body": "first", "headers": { "X-N": ["1e21", "ü"] } }] },
+            { "handle": [{ "handler": "static_response", "body": "foreign" }] },
+        ],
+    } } } })
+}
+
+/// Gets a path of a host through Caddy; returns the status and the body.
+async fn get(port: u16, host: &str, path: &str) -> (u16, String) {
+    let answer = open(port, host, path).await;
+    (answer.status().as_u16(), answer.text().await.unwrap())
+}
+
+/// Gets a path of a host through Caddy; returns as soon as the answer begins.
+///
+/// A Caddy that has just changed its configuration may reset a connection that
+/// its old listener had not accepted yet (about every second change under
+/// load), which is no answer: it is asked again.
+async fn open(port: u16, host: &str, path: &str) -> reqwest::Response {
+    let client = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
+    let client = client.build().unwrap();
+    let ask = || client.get(format!("http://127.0.0.1:{port}{path}")).header("Host", host).send();
+    for _ in 1..MAX_CONNECTIONS {
+        if let Ok(answer) = ask().await {
+            return answer;
+        }
+    }
+    ask().await.unwrap()
+}
+
+/// How many connections a test may lose before it counts as a failure.
+const MAX_CONNECTIONS: usize = 5;
+
+async fn observe(caddy: &Caddy, at: &RunningCaddy) -> ProxyState {
+    caddy.observe(&at.proxy_config()).await.unwrap()
+}
+
+async fn write(caddy: &Caddy, at: &RunningCaddy, table: &RouteTable) {
+    caddy.write(&at.proxy_config(), table).await.unwrap();
+}
+
+/// Asserts that exactly this table stands, as we would write it.
+async fn assert_stands(caddy: &Caddy, at: &RunningCaddy, table: &RouteTable, binary: &Path) {
+    let seen = observe(caddy, at).await;
+    assert_eq!(&seen.table, table, "{}", binary.display());
+    assert!(seen.intact, "{}: not intact: {}", binary.display(), at.read("apps").await);
+}
