@@ -7,7 +7,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use crate::domain::{
-    Container, ContainerId, ImageRef, Memory, Release, ServiceKind, ServiceName, Snapshot, Stack, Timestamp,
+    Container, ContainerId, ImageRef, Memory, Release, ServiceKind, ServiceName, Snapshot, Stack,
+    Timestamp,
     memory::{
         Attempts, Event, EventKind, MAX_HISTORY, Placement, ReplicaMemory, RolloutMemory,
         ServiceMemory, Traffic,
@@ -187,10 +188,8 @@ fn watch(
         }
     }
     // Told apart here as well, in case the end of the step is never heard of.
-    let subject = Subject::Replica {
-        service: container.service.clone(),
-        container: container.name.clone(),
-    };
+    let subject =
+        Subject::Replica { service: container.service.clone(), container: container.name.clone() };
     if seen.busy.get(&subject) == Some(&Work::TakesAway) {
         replica.stopped_at = Some(now);
     }

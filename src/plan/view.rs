@@ -195,11 +195,7 @@ impl<'a> View<'a> {
 }
 
 /// Returns when a replica will be drained, None if it is.
-pub fn drained_at(
-    replica: &Replica,
-    drain_timeout: Duration,
-    now: Timestamp,
-) -> Option<Timestamp> {
+pub fn drained_at(replica: &Replica, drain_timeout: Duration, now: Timestamp) -> Option<Timestamp> {
     if !replica.runs() {
         return None;
     }
@@ -274,8 +270,7 @@ fn stand(
     }
     // Docker's list goes on calling a container running for a while after it has
     // stopped (0.6 s were measured). One that runs for longer was started by somebody.
-    let just_stopped =
-        |at: &Timestamp| runs && world.at() < *at + LIST_LAG;
+    let just_stopped = |at: &Timestamp| runs && world.at() < *at + LIST_LAG;
     if memory.stopped_at.as_ref().is_some_and(just_stopped) {
         return Standing::Leaving;
     }

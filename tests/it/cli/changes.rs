@@ -1,10 +1,6 @@
 //! What `plan` says, from a file, what runs, and what the planner makes of it.
 
-use std::{
-    collections::BTreeMap,
-    io,
-    path::Path,
-};
+use std::{collections::BTreeMap, io, path::Path};
 
 use quaymaster::{
     cli::{
