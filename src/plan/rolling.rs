@@ -20,7 +20,14 @@ pub fn plan(view: &View, course: &Course, dependencies: &Dependencies, draft: &m
     let placement = target.map(|aim| &aim.placement);
     let gate = target.map_or(FlipGate::Closed, |aim| flip_gate(view, &aim.placement));
     draft.backend = routing::backend(view, placement, gate, course.failed_release());
-    let Some(aim) = target else { return };
+    let Some(aim) = target else {
+        // Nothing to fall back on: what failed goes all the same.
+        let failed = view.replicas.iter().filter(|replica| {
+            course.hold.is_some() && course.failed_release() == Some(&replica.container.release)
+        });
+        failed.for_each(|replica| draft.retire(view, replica));
+        return;
+    };
     narrow_the_old(view, aim, draft);
     draft.raise(view, aim, next_numbers(view, &aim.placement), dependencies);
     draft.await_readiness(view, &aim.placement);
