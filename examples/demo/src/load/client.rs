@@ -81,7 +81,9 @@ impl<'a> Client<'a> {
     fn ask_afresh(&mut self) -> Tried {
         match Connection::open(self.target) {
             Ok(connection) => self.ask(connection),
-            Err(why) => Tried::Failed(why),
+            // The listener went away between the handshake and the accept.
+            Err(why) if why.kind() == io::ErrorKind::ConnectionReset => Tried::Unread(why),
+            Err(why) => Tried::Failed(io::Error::other(format!("cannot connect: {why}"))),
         }
     }
 
@@ -98,7 +100,11 @@ impl<'a> Client<'a> {
                 let unread = connection.incoming.is_empty()
                     && is_closed(&why)
                     && sent.elapsed() < UNREAD_WITHIN;
-                if unread { Tried::Unread(why) } else { Tried::Failed(why) }
+                if unread {
+                    return Tried::Unread(why);
+                }
+                let after = sent.elapsed().as_millis();
+                Tried::Failed(io::Error::other(format!("{why}, {after} ms after it was sent")))
             }
         }
     }
