@@ -20,6 +20,7 @@ pub mod plan;
 pub mod ports;
 pub mod probe;
 pub mod server;
+pub mod sim;
 pub mod source;
 pub mod store;
 pub mod systemd;

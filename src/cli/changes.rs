@@ -5,7 +5,10 @@
 //! serves, and says in words how the one becomes the other. Pure, and free of
 //! secret values: of an environment only names are told (S9).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use serde::Serialize;
 use serde_json::Value;
@@ -232,7 +235,8 @@ fn compare(path: &str, from: &Value, to: &Value, fields: &mut Vec<FieldChange>) 
     if from == to {
         return;
     }
-    if let (Value::Object(from), Value::Object(to)) = (from, to) {
+    let is_span = span(from).is_some() || span(to).is_some();
+    if let (Value::Object(from), Value::Object(to), false) = (from, to, is_span) {
         let keys: BTreeSet<&String> = from.keys().chain(to.keys()).collect();
         for key in keys {
             let part = |side: &serde_json::Map<String, Value>| {
@@ -244,6 +248,7 @@ fn compare(path: &str, from: &Value, to: &Value, fields: &mut Vec<FieldChange>) 
         return;
     }
     let show = |side: &Value| match side {
+        Value::Object(_) if is_span => span(side).map(human),
         Value::Null => None,
         Value::String(_)
         | Value::Bool(_)
@@ -260,6 +265,13 @@ fn compare(path: &str, from: &Value, to: &Value, fields: &mut Vec<FieldChange>) 
         }
     };
     fields.push(FieldChange { field: path.to_owned(), from: show(from), to: show(to) });
+}
+
+/// Returns the span of time that serde writes as an object.
+fn span(value: &Value) -> Option<Duration> {
+    let parts = value.as_object().filter(|parts| parts.len() == 2)?;
+    let nanos = u32::try_from(parts.get("nanos")?.as_u64()?).ok()?;
+    Some(Duration::new(parts.get("secs")?.as_u64()?, nanos))
 }
 
 /// Whether values at this path are often passwords or tokens.
@@ -313,7 +325,7 @@ fn way(service: &Service, status: &ServiceStatus, plan: &Plan) -> Vec<String> {
             way.extend([start, "probe until ready".to_owned()]);
             way.push(match (&service.route, slot == active) {
                 (Some(_), false) => format!("flip {active} → {slot}"),
-                (Some(_), true) => format!("move the route to them, within {slot}"),
+                (Some(_), true) => format!("move the route to them within {slot}"),
                 (None, _) => format!("cut over to {slot}"),
             });
             way.push(format!("drain the old ones for at most {drain}"));

@@ -23,12 +23,13 @@ pub fn start(globals: &Globals, command: &Command) {
     let _ = tracing::subscriber::set_global_default(subscriber);
 }
 
-/// A controller tells what it does; every other command only what is wrong.
+/// A controller tells what it does; every other command only what is wrong, and
+/// `apply` has its own way of showing that.
 fn default_filter(command: &Command) -> Targets {
     let ours = match command {
         Command::Run(_) => LevelFilter::INFO,
-        Command::Apply(_)
-        | Command::Plan(_)
+        Command::Apply(_) => LevelFilter::ERROR,
+        Command::Plan(_)
         | Command::Validate(_)
         | Command::Status(_)
         | Command::Retry(_)

@@ -49,6 +49,8 @@ pub(super) async fn act<E: Engine, X: Proxy>(
         (Ok(()), Step::SetRestartPolicy { service, container, .. }) => {
             Outcome::RestartPolicySet { service, container }
         }
+        (Ok(()), Step::Start { service, container, .. }) => Outcome::Started { service, container },
+        (Ok(()), Step::Stop { service, container, .. }) => Outcome::Stopped { service, container },
         (Ok(()), _) => Outcome::Done { subject },
     }
 }

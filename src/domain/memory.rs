@@ -31,6 +31,13 @@ pub struct Memory {
     /// Pulls that failed, by what the file calls the image.
     pub failed_pulls: BTreeMap<ImageRef, Attempts>,
     pub services: BTreeMap<ServiceName, ServiceMemory>,
+    /// Writes to the proxy that failed since the last one that did not. Of this
+    /// run only, like `failed_host_steps`: a new start may try at once.
+    #[serde(skip)]
+    pub failed_writes: Option<Attempts>,
+    /// Networks and volumes that could not be made, likewise.
+    #[serde(skip)]
+    pub failed_host_steps: Option<Attempts>,
     /// Our routes as they last stood intact: what a wiped proxy gets back while
     /// the engine cannot be seen.
     pub routes: RouteTable,
@@ -78,6 +85,8 @@ pub struct ReplicaMemory {
     pub restart_policy_set: bool,
     /// How often it was seen to stop running.
     pub deaths: u32,
+    /// When we stopped it, unless we have started it again since.
+    pub stopped_at: Option<Timestamp>,
     /// Since when it is seen not running, after it was seen otherwise.
     pub died_at: Option<Timestamp>,
 }
@@ -218,6 +227,7 @@ impl Memory {
             service.rollout.iter_mut().flat_map(|r| &mut r.started_at).for_each(&mut change);
             for replica in service.replicas.values_mut() {
                 replica.probed_ready_since.iter_mut().for_each(&mut change);
+                replica.stopped_at.iter_mut().for_each(&mut change);
                 replica.died_at.iter_mut().for_each(&mut change);
                 if let Traffic::UnroutedSince(at) = &mut replica.traffic {
                     change(at);

@@ -62,10 +62,6 @@ impl Draft {
         if missing.is_empty() && down.is_empty() {
             return;
         }
-        if let Some(wait) = paced(view) {
-            self.waiting_on.push(wait);
-            return;
-        }
         for replica in down {
             self.start(view, replica);
         }
@@ -326,14 +322,6 @@ impl Draft {
             self.waiting_on.push(WaitingOn::MinHealthyTime { until: at });
         }
     }
-}
-
-/// Returns what the service waits for after steps that failed.
-fn paced(view: &View) -> Option<WaitingOn> {
-    let attempts = view.memory.failed_steps.as_ref()?;
-    let at = pace::next_try(attempts);
-    let failure = attempts.failure.to_string();
-    (at > view.world.at()).then_some(WaitingOn::Retry { at, attempt: attempts.count, failure })
 }
 
 fn create(view: &View, aim: &Aim, release: &Release, replica: u32) -> Step {

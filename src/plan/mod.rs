@@ -159,6 +159,7 @@ fn is_quiet(plan: &Plan) -> bool {
 fn finish(world: World, mut plan: Plan) -> Plan {
     let mut taken: BTreeSet<Subject> = world.seen.busy.keys().cloned().collect();
     plan.steps.retain(|step| taken.insert(step.subject()));
+    pace::slow_down(world, &mut plan);
     plan.wants_host &= world.seen.host.known().is_none();
     plan.revisit = plan
         .services

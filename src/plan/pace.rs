@@ -1,8 +1,17 @@
 //! How fast something that failed is tried again: a function of attempts and time.
+//!
+//! Every step goes through here, so that nothing that keeps failing is done in a
+//! tight loop.
 
 use std::time::Duration;
 
-use crate::domain::{Timestamp, memory::Attempts, snapshot::FailureKind};
+use crate::domain::{
+    Memory, Timestamp,
+    memory::Attempts,
+    snapshot::{FailureKind, Subject},
+};
+
+use super::{Plan, Step, WaitingOn, view::World};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
@@ -24,6 +33,57 @@ pub fn next_try(attempts: &Attempts) -> Timestamp {
         | FailureKind::NameTaken => Duration::ZERO,
     };
     attempts.last_at + pause(attempts.count).max(asked)
+}
+
+/// Takes out the steps that it is too early for, and has their services wait.
+pub fn slow_down(world: World, plan: &mut Plan) {
+    let (due, early): (Vec<Step>, Vec<Step>) = std::mem::take(&mut plan.steps)
+        .into_iter()
+        .partition(|step| too_early(world, step).is_none());
+    plan.steps = due;
+    for step in early {
+        let Some(attempts) = too_early(world, &step) else { continue };
+        let wait = WaitingOn::Retry {
+            at: next_try(attempts),
+            attempt: attempts.count,
+            failure: attempts.failure.to_string(),
+        };
+        let concerns = |name| match step.subject().service() {
+            Some(service) => service == name,
+            None => true,
+        };
+        for (name, service) in &mut plan.services {
+            if concerns(name) && !service.waiting_on.contains(&wait) {
+                service.waiting_on.push(wait.clone());
+            }
+        }
+    }
+}
+
+fn too_early<'w>(world: World<'w>, step: &Step) -> Option<&'w Attempts> {
+    let attempts = match step {
+        // A pull has its own pace; what failed is held at once.
+        Step::Pull { .. } | Step::Hold(_) | Step::RemoveImage { .. } => None,
+        Step::CreateNetwork { .. }
+        | Step::CreateVolume { .. }
+        | Step::Create(_)
+        | Step::Start { .. }
+        | Step::SetRestartPolicy { .. }
+        | Step::Stop { .. }
+        | Step::Remove { .. }
+        | Step::WriteRoutes { .. } => failed_before(world.memory, &step.subject()),
+    };
+    attempts.filter(|attempts| next_try(attempts) > world.at())
+}
+
+fn failed_before<'m>(memory: &'m Memory, subject: &Subject) -> Option<&'m Attempts> {
+    match subject {
+        Subject::Replica { service, .. } | Subject::Service(service) => {
+            memory.services.get(service)?.failed_steps.as_ref()
+        }
+        Subject::Proxy => memory.failed_writes.as_ref(),
+        Subject::Host(_) => memory.failed_host_steps.as_ref(),
+    }
 }
 
 #[cfg(test)]

@@ -4,15 +4,16 @@
 //! Timers start when something is *first seen*; forgetting all of it starts
 //! them anew and breaks nothing.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use crate::domain::{
-    Container, ImageRef, Memory, Release, ServiceKind, ServiceName, Snapshot, Stack, Timestamp,
+    Container, ContainerId, ImageRef, Memory, Release, ServiceKind, ServiceName, Snapshot, Stack,
+    Timestamp,
     memory::{
         Attempts, Event, EventKind, MAX_HISTORY, Placement, ReplicaMemory, RolloutMemory,
         ServiceMemory, Traffic,
     },
-    snapshot::{ContainerState, Failure, Outcome},
+    snapshot::{ContainerState, Failure, Outcome, Subject, Work},
     time::Now,
 };
 
@@ -20,6 +21,9 @@ use super::{
     aim::{self, Course, course},
     view::{Probed, View, World, placement_of, probed},
 };
+
+/// How long a replica has to stay ready before its earlier deaths are forgotten.
+const FORGIVEN_AFTER: Duration = Duration::from_secs(60);
 
 /// Returns what is to be known after this pass.
 pub fn remember(stack: &Stack, memory: &Memory, seen: &Snapshot, now: Now) -> Memory {
@@ -66,9 +70,13 @@ fn learn(memory: &mut Memory, outcome: &Outcome, now: Now) {
             memory.failed_pulls.insert(image.clone(), once_more(earlier, failure, now.at));
         }
         Outcome::RestartPolicySet { service, container } => {
-            let service = memory.services.entry(service.clone()).or_default();
-            service.replicas.entry(container.clone()).or_default().restart_policy_set = true;
-            service.failed_steps = None;
+            replica_of(memory, service, container).restart_policy_set = true;
+        }
+        Outcome::Started { service, container } => {
+            replica_of(memory, service, container).stopped_at = None;
+        }
+        Outcome::Stopped { service, container } => {
+            replica_of(memory, service, container).stopped_at = Some(now.at);
         }
         Outcome::Held { service, hold } => {
             note(
@@ -87,18 +95,33 @@ fn learn(memory: &mut Memory, outcome: &Outcome, now: Now) {
             service.hold = Some((**hold).clone());
             service.failed_steps = None;
         }
-        Outcome::Done { subject } => {
-            if let Some(service) = subject.service() {
-                memory.services.entry(service.clone()).or_default().failed_steps = None;
-            }
-        }
+        Outcome::Done { subject } => *attempts_at(memory, subject) = None,
         Outcome::Failed { subject, failure } => {
-            if let Some(name) = subject.service() {
-                let service = memory.services.entry(name.clone()).or_default();
-                let earlier = service.failed_steps.take();
-                service.failed_steps = Some(once_more(earlier, failure, now.at));
-            }
+            let attempts = attempts_at(memory, subject);
+            *attempts = Some(once_more(attempts.take(), failure, now.at));
         }
+    }
+}
+
+/// Returns what is remembered of a replica on which a step has just succeeded.
+fn replica_of<'m>(
+    memory: &'m mut Memory,
+    service: &ServiceName,
+    container: &ContainerId,
+) -> &'m mut ReplicaMemory {
+    let service = memory.services.entry(service.clone()).or_default();
+    service.failed_steps = None;
+    service.replicas.entry(container.clone()).or_default()
+}
+
+/// Returns where failures of steps on a subject are counted.
+fn attempts_at<'m>(memory: &'m mut Memory, subject: &Subject) -> &'m mut Option<Attempts> {
+    match subject {
+        Subject::Replica { service, .. } | Subject::Service(service) => {
+            &mut memory.services.entry(service.clone()).or_default().failed_steps
+        }
+        Subject::Proxy => &mut memory.failed_writes,
+        Subject::Host(_) => &mut memory.failed_host_steps,
     }
 }
 
@@ -146,6 +169,9 @@ fn watch(
         (true, None) => Some(now),
         (false, _) => None,
     };
+    if replica.probed_ready_since.is_some_and(|since| since + FORGIVEN_AFTER <= now) {
+        replica.deaths = 0;
+    }
     match container.state {
         ContainerState::Running { .. } | ContainerState::Paused | ContainerState::Created => {
             replica.died_at = None;
@@ -155,9 +181,17 @@ fn watch(
         ContainerState::Restarting | ContainerState::Exited { .. } | ContainerState::Removing => {
             if replica.died_at.is_none() {
                 replica.died_at = Some(now);
-                replica.deaths = replica.deaths.saturating_add(1);
+                if replica.stopped_at.is_none() {
+                    replica.deaths = replica.deaths.saturating_add(1);
+                }
             }
         }
+    }
+    // Told apart here as well, in case the end of the step is never heard of.
+    let subject =
+        Subject::Replica { service: container.service.clone(), container: container.name.clone() };
+    if seen.busy.get(&subject) == Some(&Work::TakesAway) {
+        replica.stopped_at = Some(now);
     }
     replica.traffic = traffic(seen, container, is_new, replica.traffic, now);
     replica

@@ -62,6 +62,7 @@ fn exited(view: &View, placement: &Placement) -> Option<Failing> {
         let Standing::Ended { code } = replica.standing else { return None };
         let in_this_rollout = match view.service.kind {
             ServiceKind::OneShot => true,
+            ServiceKind::LongRunning if replica.memory.stopped_at.is_some() => false,
             ServiceKind::LongRunning => {
                 let started = view.memory.rollout.as_ref().and_then(|rollout| rollout.started_at);
                 started.is_some_and(|at| replica.memory.died_at.is_some_and(|died| died >= at))
@@ -148,6 +149,9 @@ fn bake_failed(view: &View, active: &Placement) -> Option<Failing> {
 }
 
 fn has_failed(replica: &Replica) -> bool {
+    if replica.memory.stopped_at.is_some() {
+        return false;
+    }
     let was_trusted = replica.memory.traffic != Traffic::NeverRouted || replica.memory.deaths > 0;
     let down = match &replica.standing {
         Standing::Ended { .. } | Standing::Failing { .. } => true,

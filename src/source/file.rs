@@ -17,7 +17,7 @@ use crate::{
 
 use super::{
     stable::{self, Content},
-    watch::{FileWatch, Wake},
+    watch::{FileWatch, LOOK_EVERY, Wake},
 };
 
 /// A desired-state file, with the `--env-file`s that its variables come from.
@@ -53,7 +53,7 @@ impl FileSource {
     /// runtime.
     pub fn watch(&self, wake: Wake) -> FileWatch {
         let concerned = Arc::clone(&self.concerned);
-        FileWatch::begin(move || lock(&concerned).clone(), wake)
+        FileWatch::begin(move || lock(&concerned).clone(), wake, LOOK_EVERY)
     }
 
     async fn read(&self) -> Result<Vec<u8>, String> {

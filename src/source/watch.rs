@@ -19,7 +19,11 @@ use std::{
 };
 
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher, event::AccessKind};
-use tokio::{sync::Notify, task::JoinHandle, time::MissedTickBehavior};
+use tokio::{
+    sync::Notify,
+    task::JoinHandle,
+    time::{Interval, MissedTickBehavior},
+};
 
 use super::stable::Stamp;
 
@@ -27,7 +31,7 @@ use super::stable::Stamp;
 pub type Wake = Arc<dyn Fn() + Send + Sync>;
 
 /// How often files are looked at without an event.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+pub(super) const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// A watch over files; it ends when dropped.
 #[derive(Debug)]
@@ -37,16 +41,20 @@ pub struct FileWatch {
 
 impl FileWatch {
     /// Calls `wake` soon after any of the `files` changes, appears or vanishes.
-    /// They are asked for anew at each look.
+    /// They are asked for anew at each look, of which there is one each `look_every`
+    /// besides those that an event asks for.
     pub(super) fn begin(
         files: impl Fn() -> BTreeSet<PathBuf> + Send + 'static,
         wake: Wake,
+        look_every: Duration,
     ) -> FileWatch {
         let look = Arc::new(Notify::new());
         let folders = Folders::new(Arc::clone(&look));
         // Before the first look by the task: what changes from now on counts.
         let seen = stamps(&files());
-        FileWatch { task: tokio::spawn(watch_forever(files, wake, look, folders, seen)) }
+        let mut ticks = tokio::time::interval(look_every);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        FileWatch { task: tokio::spawn(watch_forever(files, wake, look, ticks, folders, seen)) }
     }
 }
 
@@ -62,11 +70,10 @@ async fn watch_forever(
     files: impl Fn() -> BTreeSet<PathBuf> + Send + 'static,
     wake: Wake,
     look: Arc<Notify>,
+    mut ticks: Interval,
     mut folders: Folders,
     mut seen: Stamps,
 ) {
-    let mut ticks = tokio::time::interval(LOOK_EVERY);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             () = look.notified() => {}
@@ -195,5 +202,66 @@ fn tells_of_change(kind: &EventKind) -> bool {
         | EventKind::Modify(_)
         | EventKind::Remove(_)
         | EventKind::Other => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use tokio::sync::mpsc::unbounded_channel;
+
+    use super::*;
+
+    /// Long enough for any loaded machine; reached only by a test that fails.
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    /// An edit is to act within 100 ms, so the looks in between must not be
+    /// what finds it: here there are none.
+    #[tokio::test]
+    async fn events_alone_wake() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| folder.path().join(name);
+        fs::create_dir(at("v1")).expect("a folder");
+        fs::create_dir(at("v2")).expect("a folder");
+        fs::write(at("v1/shop.yaml"), "one").expect("a file");
+        fs::write(at("v2/shop.yaml"), "two").expect("a file");
+        symlink("v1", at("now")).expect("a symlink");
+        symlink("now/shop.yaml", at("shop.yaml")).expect("a symlink");
+
+        let (tell, mut wakes) = unbounded_channel();
+        let wake = Arc::new(move || {
+            let _ = tell.send(());
+        });
+        let files = BTreeSet::from([at("shop.yaml")]);
+        let hour = Duration::from_secs(3_600);
+        let _watch = FileWatch::begin(move || files.clone(), wake, hour);
+        // The interval's first look comes at once, and sets the watches: let it.
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        let edits: [(&str, &dyn Fn()); 4] = [
+            ("writing in place", &|| fs::write(at("v1/shop.yaml"), "one more").expect("a file")),
+            ("renaming over it", &|| {
+                fs::write(at("beside"), "three").expect("a file");
+                fs::rename(at("beside"), at("v1/shop.yaml")).expect("a rename");
+            }),
+            ("swapping a folder's symlink", &|| {
+                symlink("v2", at("next")).expect("a symlink");
+                fs::rename(at("next"), at("now")).expect("a rename");
+            }),
+            ("writing behind the new symlink", &|| {
+                fs::write(at("v2/shop.yaml"), "two more").expect("a file");
+            }),
+        ];
+        for (name, edit) in edits {
+            edit();
+            let woken = tokio::time::timeout(PATIENCE, wakes.recv()).await;
+            woken.unwrap_or_else(|_| panic!("{name} did not wake")).expect("the watch lives");
+            // The rest of this edit's events: they stop, since nothing writes.
+            while let Ok(Some(())) =
+                tokio::time::timeout(Duration::from_millis(50), wakes.recv()).await
+            {}
+        }
     }
 }

@@ -11,6 +11,7 @@ mod manifest;
 mod plans;
 mod probe;
 mod rig;
+mod sim;
 mod source;
 mod store;
 mod systemd;

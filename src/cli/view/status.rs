@@ -14,7 +14,7 @@ use crate::plan::ServiceState;
 const IMAGE_COLUMNS: usize = 28;
 
 /// Pages narrower than this get short image names.
-const WIDE_PAGE: usize = 110;
+const WIDE_PAGE: usize = 160;
 
 /// Returns the whole report for people, with at most `log_lines` of each failed
 /// release's log.
@@ -154,8 +154,9 @@ fn held(page: Page, service: &ServiceStatus, hold: &HoldStatus, log_lines: usize
         let text = console::truncate_str(&harmless(line), room, "…").into_owned();
         lines.push(format!("  {} {text}", page.paint(Ink::Dim, "│")).trim_end().to_owned());
     }
-    let mend = format!("Mend the file, or try the same again: quaymaster retry {}", service.name);
-    lines.extend(page.indented(2, &mend));
+    lines.extend(page.indented(2, "Mend the file, or try the same again:"));
+    // On a line of its own, so that it can be copied whatever the width.
+    lines.push(format!("    quaymaster retry {}", service.name));
     lines
 }
 

@@ -11,7 +11,7 @@ use super::{Ink, Page, wrap};
 const GAP: usize = 2;
 
 /// The narrowest that the last column is worth having beside the others.
-const MIN_LAST: usize = 16;
+const MIN_LAST: usize = 18;
 
 /// One cell: its text and what its colour says.
 #[derive(Clone, Debug, PartialEq, Eq)]

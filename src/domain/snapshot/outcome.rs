@@ -58,6 +58,15 @@ pub enum Outcome {
         service: ServiceName,
         container: ContainerId,
     },
+    Started {
+        service: ServiceName,
+        container: ContainerId,
+    },
+    /// It was stopped because we wanted it to: its exit says nothing about it.
+    Stopped {
+        service: ServiceName,
+        container: ContainerId,
+    },
     /// The declaration is held, with what was kept of its log.
     Held {
         service: ServiceName,

@@ -1,18 +1,48 @@
 //! The binary itself: exit codes, and which stream gets what.
 
-use std::process::{Command, Output};
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt, symlink},
+    path::Path,
+    process::{Command, Output},
+};
+
+use tempfile::TempDir;
 
 fn quaymaster(arguments: &[&str]) -> Output {
     let folder = tempfile::tempdir().expect("a temporary folder");
+    quaymaster_in(folder.path(), arguments)
+}
+
+/// Runs in a folder of its own, without a controller and without Docker.
+fn quaymaster_in(folder: &Path, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_quaymaster"))
-        .current_dir(folder.path())
+        .current_dir(folder)
         .env_clear()
-        .env("QUAYMASTER_STATE_DIR", folder.path().join("state"))
-        .env("QUAYMASTER_SOCKET", folder.path().join("none.sock"))
+        .env("QUAYMASTER_STATE_DIR", folder.join("state"))
+        .env("QUAYMASTER_SOCKET", folder.join("none.sock"))
+        .env("DOCKER_HOST", format!("unix://{}", folder.join("no-docker.sock").display()))
         .args(arguments)
         .output()
         .expect("the binary runs")
 }
+
+/// A folder with a `quaymaster.yaml`.
+fn folder_with(yaml: &str) -> TempDir {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    fs::write(folder.path().join("quaymaster.yaml"), yaml).expect("writable");
+    folder
+}
+
+const GOOD: &str = "\
+# what runs
+name: shop
+services:
+  web:
+    image: web:1   # pinned by CI
+    slot: blue     # serves
+  worker: { image: worker:1 }
+";
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).expect("UTF-8")
@@ -53,4 +83,81 @@ fn an_error_can_be_json() {
     let error: serde_json::Value = serde_json::from_slice(&output.stderr).expect("JSON");
     assert!(error["error"].as_str().is_some_and(|text| text.contains("no controller answers")));
     assert!(error["hint"].is_string());
+}
+
+#[test]
+fn a_good_file_is_said_to_be_good() {
+    let folder = folder_with(GOOD);
+    let output = quaymaster_in(folder.path(), &["validate"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert_eq!(text(&output.stdout), "quaymaster.yaml is valid: stack shop, 2 services\n");
+    let output = quaymaster_in(folder.path(), &["validate", "--json"]);
+    let said: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!((&said["valid"], &said["stack"]), (&true.into(), &"shop".into()));
+}
+
+#[test]
+fn a_bad_file_ends_every_command_that_needs_it_with_2() {
+    let folder = folder_with("name: shop\nservices:\n  web: { image: web:1, prot: 80 }\n");
+    for command in ["validate", "plan", "status", "run", "apply"] {
+        let output = quaymaster_in(folder.path(), &[command]);
+        assert_eq!(output.status.code(), Some(2), "{command}");
+        assert_eq!(text(&output.stdout), "", "{command}");
+        assert!(text(&output.stderr).contains("quaymaster.yaml:3:"), "{command}");
+    }
+    let output = quaymaster_in(folder.path(), &["validate", "--json"]);
+    let said: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!((output.status.code(), &said["valid"]), (Some(2), &false.into()));
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let output = quaymaster(&["validate", "there/is/none.yaml"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("there/is/none.yaml"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn without_docker_the_mend_is_said() {
+    let folder = folder_with(GOOD);
+    for command in ["status", "plan", "run", "apply"] {
+        let output = quaymaster_in(folder.path(), &[command]);
+        assert_eq!(output.status.code(), Some(1), "{command}: {}", text(&output.stderr));
+        assert!(text(&output.stderr).contains("systemctl start docker"), "{command}");
+    }
+    assert!(!folder.path().join("state").exists(), "looking made a state folder");
+}
+
+#[test]
+fn a_flip_changes_one_word_of_the_file_and_nothing_else_about_it() {
+    let folder = folder_with("");
+    let file = folder.path().join("real.yaml");
+    let link = folder.path().join("quaymaster.yaml");
+    fs::remove_file(&link).expect("it was made");
+    fs::write(&file, GOOD).expect("writable");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).expect("ours");
+    symlink(&file, &link).expect("a free name");
+
+    let output = quaymaster_in(folder.path(), &["flip", "web"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).starts_with("web: slot blue → green in quaymaster.yaml"));
+    let edited = fs::read_to_string(&file).expect("readable");
+    assert_eq!(edited, GOOD.replace("slot: blue ", "slot: green "));
+    let mode = fs::metadata(&file).expect("there").permissions().mode();
+    assert_eq!(mode & 0o7777, 0o640);
+    assert!(fs::symlink_metadata(&link).expect("there").is_symlink());
+    let left: Vec<_> = fs::read_dir(folder.path()).expect("readable").collect();
+    assert_eq!(left.len(), 2, "{left:?}");
+}
+
+#[test]
+fn a_flip_of_a_slot_that_nobody_declared_is_refused() {
+    let folder = folder_with(GOOD);
+    for (service, hint) in [("worker", "write `slot: blue`"), ("wbe", "it has web, worker")] {
+        let output = quaymaster_in(folder.path(), &["flip", service]);
+        assert_eq!(output.status.code(), Some(2), "{service}");
+        assert!(text(&output.stderr).contains(hint), "{}", text(&output.stderr));
+    }
+    let file = folder.path().join("quaymaster.yaml");
+    assert_eq!(fs::read_to_string(file).expect("readable"), GOOD);
 }

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod binary;
+mod changes;
 mod reports;
 mod server;
 mod views;

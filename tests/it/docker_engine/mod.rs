@@ -9,6 +9,7 @@ mod networks;
 mod old_engines;
 mod pull_failures;
 mod pulls;
+mod starts_and_stops;
 
 use std::{
     process::{Command, Stdio},

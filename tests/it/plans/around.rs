@@ -218,3 +218,13 @@ fn waiting_for_a_dependency_does_not_count_against_the_deadline() {
     let web = scene.service("web").name;
     assert_eq!(memory.service(&web).rollout.and_then(|rollout| rollout.started_at), None);
 }
+
+#[test]
+fn a_refused_write_to_the_proxy_is_paced_and_said() {
+    let scene = Scene::of([service("shop")]).ready("shop", Blue, "v1", 1).edit(|scene| {
+        let message = "two servers listen on :443".to_owned();
+        let failure = Failure { kind: FailureKind::Refused, message };
+        scene.seen.outcomes.push(Outcome::Failed { subject: Subject::Proxy, failure });
+    });
+    assert_snapshot!(scene.plan(), @"");
+}

@@ -1,7 +1,11 @@
 //! Blue-green and the swap inside a slot.
 
 use insta::assert_snapshot;
-use quaymaster::domain::{Observed, SlotChoice, memory::EventKind};
+use quaymaster::domain::{
+    Observed, SlotChoice,
+    memory::EventKind,
+    snapshot::{Outcome, Work},
+};
 
 use super::scene::*;
 
@@ -412,4 +416,36 @@ fn a_replica_that_is_being_stopped_is_not_counted_on() {
         .routed("shop", Blue, "v1")
         .in_hand(Work::TakesAway);
     assert!(scene.plan().contains("0 of 1 replicas ready"), "{}", scene.plan());
+}
+
+#[test]
+fn a_replica_that_we_stopped_ourselves_is_started_again_and_not_held() {
+    let scene = Scene::of([tagged(service("shop"), "v2")])
+        .ready("shop", Blue, "v1", 1)
+        .routed("shop", Blue, "v1")
+        .ready("shop", Green, "v2", 1)
+        .in_hand(Work::TakesAway);
+    let (memory, _) = scene.pass();
+    let stopped = scene.edit(|scene| {
+        scene.memory = memory;
+        scene.seen.busy.clear();
+        scene.containers_mut()[1].state = Exited { code: 0 };
+    });
+    let plan = stopped.plan();
+    assert!(plan.starts_with("start demo-shop-green-v2-1"), "{plan}");
+}
+
+#[test]
+fn a_replica_that_the_list_still_calls_running_after_its_stop_gets_no_traffic() {
+    let scene = Scene::of([tagged(service("shop"), "v2")])
+        .ready("shop", Blue, "v1", 1)
+        .routed("shop", Blue, "v1")
+        .ready("shop", Green, "v2", 1)
+        .edit(|scene| {
+            let shop = scene.service("shop").name;
+            let id = scene.containers()[1].id.clone();
+            let container = id.clone();
+            scene.seen.outcomes.push(Outcome::Stopped { service: shop, container });
+        });
+    assert!(!scene.plan().contains("write routes"), "{}", scene.plan());
 }

@@ -54,6 +54,17 @@ fn a_store_that_cannot_be_opened_is_set_aside_and_rebuilt() {
     assert_eq!(read(folder.path()), memory(6));
 }
 
+/// What a kill leaves while sled writes a snapshot: measured in 5 of 160 kills
+/// within 26 ms of the open, too rarely for the kill test to rely on.
+#[test]
+fn a_snapshot_torn_by_a_kill_costs_nothing() {
+    let folder = saved(5);
+    let torn = db(folder.path()).join("snap.FFFFFFFFFFFFFFFF.generating");
+    fs::write(&torn, "the first bytes of a snapshot").expect("a file");
+    assert_eq!(open(folder.path()).load(), memory(5));
+    assert!(set_aside(folder.path()).is_empty());
+}
+
 #[test]
 fn at_most_three_damaged_stores_are_kept() {
     let folder = saved(5);

@@ -1,0 +1,277 @@
+//! S1 to S7, judged at every effect.
+
+use crate::{
+    domain::{
+        Backend, Container, ContainerId, Digest, ImageId, Memory, RouteTable, Service, ServiceKind,
+        ServiceName,
+    },
+    plan::NewContainer,
+    sim::{
+        counters::Feature,
+        world::{SimContainer, World},
+    },
+};
+
+use super::{Oracle, Rule, Traffic, dials_of, is_recreate};
+
+impl World {
+    /// Follows what the world's latest change means for traffic.
+    pub(crate) fn time_has_passed(&mut self) {
+        self.oracle.time_passed(&self.docker, &self.caddy, self.now);
+    }
+
+    fn breaks(&mut self, rule: Rule, text: String) {
+        self.trace.line(self.now, || format!("!! {rule:?}: {text}"));
+        self.oracle.violation(rule, self.now, text);
+    }
+
+    /// S4: only networks and volumes of our own name are made.
+    pub(crate) fn judge_name(&mut self, name: &str) {
+        let declared = self.oracle.knows.stack.as_ref().is_some_and(|stack| {
+            stack.networks.contains_key(name) || stack.volumes.contains_key(name)
+        });
+        if !declared {
+            self.breaks(Rule::S4, format!("{name} is created and nothing declares it"));
+        }
+    }
+
+    /// S4: only what carries our labels is changed.
+    pub(crate) fn judge_ownership(&mut self, id: &ContainerId) {
+        if let Some(container) = self.docker.get(id)
+            && container.ours().is_none()
+        {
+            let name = container.name.clone();
+            self.breaks(Rule::S4, format!("{name} is not ours and is touched"));
+        }
+    }
+
+    /// S7: what is held is not created again.
+    pub(crate) fn judge_create(&mut self, new: &NewContainer) {
+        let Some(service) = self.oracle.declared(&new.service) else {
+            return self.breaks(Rule::S4, format!("{} is created and not declared", new.name));
+        };
+        let Some((declaration, release)) = self.oracle.holds.get(&new.service) else { return };
+        if *declaration == service.declaration() && release.as_ref() == Some(&new.release.id) {
+            self.breaks(Rule::S7, format!("{} is created while its release is held", new.name));
+        }
+    }
+
+    /// S2 to S5, on the decision to stop or remove a container.
+    pub(crate) fn judge_taking_away(&mut self, id: &ContainerId) {
+        self.judge_ownership(id);
+        let broken = self.docker.get(id).and_then(|container| self.broken_by_end_of(container));
+        if let Some((rule, text)) = broken {
+            self.breaks(rule, text);
+        }
+        if let Some(Traffic::UnroutedSince(_)) = self.oracle.traffic.get(id)
+            && self.docker.get(id).is_some_and(SimContainer::is_running)
+        {
+            self.counters.feature(Feature::StoppedAfterDrain);
+        }
+        self.oracle.knows.taken.insert(id.clone());
+    }
+
+    fn broken_by_end_of(&self, container: &SimContainer) -> Option<(Rule, String)> {
+        let labels = container.ours()?;
+        let (oracle, name) = (&self.oracle, &container.name);
+        let Some(seen) = &oracle.knows.containers else {
+            return Some((Rule::S5, format!("{name} goes and the engine could not be seen")));
+        };
+        let service = oracle.declared(&labels.service);
+        if !container.is_running() || service.is_some_and(is_recreate) {
+            return None;
+        }
+        let takes_requests = labels.release.spec.route_port.is_some();
+        if takes_requests && oracle.knows.proxy.is_none() {
+            return Some((Rule::S5, format!("{name} goes and the proxy could not be seen")));
+        }
+        if self.is_named(container) {
+            return Some((Rule::S2, format!("{name} goes and the route names it")));
+        }
+        if let Some(Traffic::UnroutedSince(since)) = oracle.traffic.get(&container.id) {
+            let drain = oracle.drain_timeout(&labels.service);
+            let drained = self.now - since;
+            if drained < drain {
+                let text = format!("{name} goes {drained} ms after its route, of {drain} ms");
+                return Some((Rule::S2, text));
+            }
+        }
+        let service = service?;
+        let is_last = oracle.is_ready(service, &container.id, self.now)
+            && !seen.iter().any(|other| {
+                other.service == labels.service
+                    && other.id != container.id
+                    && !oracle.knows.taken.contains(&other.id)
+                    && oracle.is_ready(service, &other.id, self.now)
+            });
+        let runs_on = service.kind == ServiceKind::LongRunning;
+        (is_last && runs_on).then(|| (Rule::S3, format!("{name} goes, the last that is ready")))
+    }
+
+    /// Returns whether Caddy names the container, and was seen to.
+    fn is_named(&self, container: &SimContainer) -> bool {
+        let Some(listed) = container.listed(self.now) else { return false };
+        let names = |table: &RouteTable| {
+            let backend = table.get(&listed.service).map(|state| &state.backend);
+            backend.is_some_and(|backend| dials_of(&listed).any(|d| backend.dials.contains(&d)))
+        };
+        names(&self.caddy.table) && self.oracle.knows.proxy.as_ref().is_some_and(names)
+    }
+
+    /// S2 again, when a stop that took its time takes effect.
+    pub(crate) fn judge_stop_in_effect(&mut self, id: &ContainerId) {
+        let Some(container) = self.docker.get(id) else { return };
+        let Some(labels) = container.ours() else { return };
+        let may_be_routed = self.oracle.declared(&labels.service).is_some_and(is_recreate);
+        if container.is_running() && !may_be_routed && self.is_named(container) {
+            let text = format!("{} ends and the route names it by now", container.name);
+            self.breaks(Rule::S2, text);
+        }
+    }
+
+    /// S1, S3, S5 and S6 on one write of the routes.
+    pub(crate) fn judge_write(&mut self, table: &RouteTable) {
+        let mut broken = Vec::new();
+        if self.oracle.knows.proxy.is_none() {
+            broken.push((Rule::S5, "routes are written and could not be seen".to_owned()));
+        }
+        for (name, state) in table {
+            broken.extend(self.broken_by_route(name, &state.backend));
+        }
+        for name in self.caddy.table.keys().filter(|name| !table.contains_key(*name)) {
+            broken.extend(self.broken_by_dropping(name));
+        }
+        for (name, state) in table {
+            let before = self.caddy.table.get(name).map(|state| &state.backend);
+            match before {
+                None if self.oracle.last_written.contains_key(name) => {
+                    self.counters.feature(Feature::RouteRestored);
+                }
+                Some(before) if before.release != state.backend.release => {
+                    self.counters.feature(Feature::Flipped);
+                }
+                Some(_) | None => {}
+            }
+        }
+        broken.into_iter().for_each(|(rule, text)| self.breaks(rule, text));
+    }
+
+    fn broken_by_route(&self, name: &ServiceName, backend: &Backend) -> Option<(Rule, String)> {
+        let oracle = &self.oracle;
+        let stands = self.caddy.table.get(name).map(|state| &state.backend);
+        let written = oracle.last_written.get(name).map(|state| &state.backend);
+        if stands == Some(backend) || written == Some(backend) {
+            return None;
+        }
+        let Some(seen) = &oracle.knows.containers else {
+            return Some((Rule::S5, format!("{name} moves and the engine could not be seen")));
+        };
+        let service = oracle.declared(name)?;
+        let same =
+            |other: &Backend| (other.slot, &other.release) == (backend.slot, &backend.release);
+        let is_a_move = !stands.is_some_and(same) && !written.is_some_and(same);
+        let of_release = |container: &&Container| {
+            container.service == *name
+                && container.slot == backend.slot
+                && container.release == backend.release
+        };
+        let any_ready =
+            seen.iter().filter(of_release).any(|c| oracle.is_ready(service, &c.id, self.now));
+        for dial in &backend.dials {
+            let at_dial: Vec<&Container> = seen
+                .iter()
+                .filter(|container| {
+                    container.is_running() && dials_of(container).any(|d| d == *dial)
+                })
+                .collect();
+            if let Some(other) = at_dial.iter().find(|container| !of_release(*container)) {
+                let release = &backend.release;
+                let text = format!("{dial} of {name} {release} belongs to {}", other.name);
+                return Some((Rule::S6, text));
+            }
+            let ready = at_dial.iter().any(|c| oracle.is_ready(service, &c.id, self.now));
+            let stood = stands.is_some_and(|before| before.dials.contains(dial));
+            if !ready && (is_a_move || (any_ready && !stood)) {
+                return Some((Rule::S1, format!("{name} moves to {dial}, which is not ready")));
+            }
+        }
+        None
+    }
+
+    fn broken_by_dropping(&self, name: &ServiceName) -> Option<(Rule, String)> {
+        let service = self.oracle.declared(name)?;
+        service.route.as_ref()?;
+        let seen = self.oracle.knows.containers.as_deref().unwrap_or_default();
+        let mut ready = seen.iter().filter(|container| {
+            container.service == *name && self.oracle.is_ready(service, &container.id, self.now)
+        });
+        ready.next().map(|_| (Rule::S3, format!("{name} loses its route and has ready replicas")))
+    }
+
+    /// S4: an image goes only if we pulled it and nothing needs it.
+    pub(crate) fn judge_remove_image(&mut self, id: &ImageId, digest: &Digest) {
+        let Some(image) = self.registry.local(id) else { return };
+        let text = |why: &str| format!("image {} goes and {why}", digest.short());
+        if !image.pulled_as.contains(digest) {
+            return self.breaks(Rule::S4, text("we did not pull it"));
+        }
+        if self.docker.all().any(|container| container.image_id == *id) {
+            return self.breaks(Rule::S4, text("a container uses it"));
+        }
+        let stack = self.oracle.knows.stack.clone();
+        let mut declared = stack.iter().flat_map(|stack| stack.services.values());
+        let is_declared = declared.any(|service| {
+            let version = self.registry.version(&service.image);
+            version.is_some_and(|version| version.image_id() == *id)
+        });
+        if is_declared {
+            self.breaks(Rule::S4, text("the file declares it"));
+        }
+    }
+
+    /// S7: a hold goes only with its declaration.
+    pub(crate) fn judge_memory(&mut self, memory: &Memory) {
+        let mut broken = Vec::new();
+        for (name, (declaration, _)) in &self.oracle.holds {
+            let still_declared = self
+                .oracle
+                .declared(name)
+                .is_some_and(|service| service.declaration() == *declaration);
+            let kept = memory.services.get(name).is_some_and(|service| service.hold.is_some());
+            if still_declared && !kept {
+                broken.push(format!("the hold of {name} is forgotten"));
+            }
+        }
+        broken.into_iter().for_each(|text| self.breaks(Rule::S7, text));
+        let holds = memory.services.iter().filter_map(|(name, service)| {
+            let hold = service.hold.as_ref()?;
+            Some((name.clone(), (hold.declaration.clone(), hold.release.clone())))
+        });
+        let holds = holds.collect();
+        if holds != self.oracle.holds {
+            self.counters.feature(Feature::Held);
+            self.oracle.holds = holds;
+        }
+    }
+}
+
+impl Oracle {
+    /// Returns the service as the file that was read last declares it.
+    fn declared(&self, name: &ServiceName) -> Option<&Service> {
+        self.knows.stack.as_ref()?.services.get(name)
+    }
+
+    /// Returns how long requests may take, in milliseconds; of a service that is
+    /// gone nothing says so any more.
+    fn drain_timeout(&self, name: &ServiceName) -> i64 {
+        let declared = self.declared(name).map_or(0, |s| s.rollout.drain_timeout.as_millis());
+        i64::try_from(declared).unwrap_or(i64::MAX)
+    }
+
+    /// Returns whether a replica was seen to pass its probe for long enough.
+    pub(super) fn is_ready(&self, service: &Service, id: &ContainerId, now: i64) -> bool {
+        let wanted = i64::try_from(service.rollout.min_healthy_time.as_millis());
+        let wanted = wanted.unwrap_or(i64::MAX);
+        self.knows.passing_since.get(id).is_some_and(|since| now - since >= wanted)
+    }
+}

@@ -1,0 +1,533 @@
+//! The controller's ports over the one world.
+//!
+//! Every call passes [`SimPort::call`] or [`SimPort::call_now`]: there its number
+//! is counted, its fault decided and, once the controller was killed, everything
+//! it would still do is swallowed.
+
+use std::{
+    collections::BTreeMap,
+    future::{Future, pending, poll_fn},
+    sync::{Arc, Mutex, MutexGuard},
+    task::Poll,
+    time::Duration,
+};
+
+use crate::{
+    domain::{
+        Container, ContainerId, Digest, ImageId, ImageRef, Memory, Resolution, RouteTable, Stack,
+        Timestamp,
+        release::RestartPolicy,
+        snapshot::{Failure, FailureKind, Host, ProbeStanding, ProxyState},
+        stack::{NetworkSpec, ProxyConfig, VolumeSpec},
+    },
+    plan::NewContainer,
+    ports::{Clock, Engine, Ledger, ProbeTarget, Prober, Proxy, Source},
+};
+
+use super::{
+    counters::Feature,
+    faults::{Call, Fault},
+    mutant::Mutant,
+    world::{Creation, Start, World},
+};
+
+/// Wall-clock milliseconds since 1970 at which every scenario begins.
+const BEGIN_UNIX_MS: i64 = 1_700_000_000_000;
+
+/// All ports at once: a handle on the world.
+#[derive(Clone)]
+pub struct SimPort(Arc<Mutex<World>>);
+
+impl SimPort {
+    pub fn new(world: World) -> SimPort {
+        SimPort(Arc::new(Mutex::new(world)))
+    }
+
+    pub fn world(&self) -> MutexGuard<'_, World> {
+        self.0.lock().expect("one thread drives a world, and it has not panicked")
+    }
+
+    /// Does one call: `judge` sees the world as it is decided in, `apply`
+    /// changes it, and the faults of the call come in between.
+    async fn call<R>(
+        &self,
+        call: Call,
+        subject: &str,
+        judge: impl FnOnce(&mut World),
+        apply: impl FnOnce(&mut World) -> Result<R, Failure>,
+    ) -> Result<R, Failure> {
+        let Some((fault, slow_until)) = self.enter(call, subject, judge) else {
+            return pending().await;
+        };
+        match fault {
+            Some(Fault::CrashBefore) => return self.die().await,
+            Some(Fault::ErrorBefore) => return Err(timed_out()),
+            Some(Fault::SlowBefore) => self.sleep(slow_until).await,
+            Some(Fault::CrashAfter | Fault::ErrorAfter | Fault::SlowAfter) | None => {}
+        }
+        let result = self.reach(call, apply);
+        match fault {
+            Some(Fault::CrashAfter) => self.die().await,
+            Some(Fault::ErrorAfter) => Err(timed_out()),
+            Some(Fault::SlowAfter) => {
+                self.sleep(slow_until).await;
+                result
+            }
+            Some(Fault::CrashBefore | Fault::ErrorBefore | Fault::SlowBefore) | None => result,
+        }
+    }
+
+    /// Counts a call, decides its fault, and when it is done if it is slow.
+    /// None for a controller that was killed.
+    fn enter(
+        &self,
+        call: Call,
+        subject: &str,
+        judge: impl FnOnce(&mut World),
+    ) -> Option<(Option<Fault>, i64)> {
+        let mut world = self.world();
+        if world.crashed {
+            return None;
+        }
+        let index = world.calls;
+        let fault = world.meet(call, subject);
+        judge(&mut world);
+        Some((fault, world.now + world.faults.slowness(index)))
+    }
+
+    fn reach<R>(
+        &self,
+        call: Call,
+        apply: impl FnOnce(&mut World) -> Result<R, Failure>,
+    ) -> Result<R, Failure> {
+        let mut world = self.world();
+        world.reach(call)?;
+        apply(&mut world)
+    }
+
+    /// Does one call that answers at once; `swallowed` is what a dead controller
+    /// gets, which never acts on it.
+    fn call_now<R>(
+        &self,
+        call: Call,
+        subject: &str,
+        swallowed: R,
+        apply: impl FnOnce(&mut World) -> R,
+    ) -> R {
+        let mut world = self.world();
+        if world.crashed {
+            return swallowed;
+        }
+        match world.meet(call, subject) {
+            Some(Fault::CrashBefore | Fault::ErrorBefore) => {
+                world.crash();
+                swallowed
+            }
+            Some(Fault::CrashAfter) => {
+                apply(&mut world);
+                world.crash();
+                swallowed
+            }
+            Some(Fault::ErrorAfter | Fault::SlowBefore | Fault::SlowAfter) | None => {
+                apply(&mut world)
+            }
+        }
+    }
+
+    fn is(&self, mutant: Mutant) -> bool {
+        self.world().mutant == Some(mutant)
+    }
+
+    async fn die<R>(&self) -> R {
+        self.world().crash();
+        pending().await
+    }
+
+    /// Returns once the world's time has reached `at`; never to a controller
+    /// that was killed meanwhile.
+    async fn sleep(&self, at: i64) {
+        poll_fn(|context| {
+            let mut world = self.world();
+            if !world.crashed && world.now >= at {
+                return Poll::Ready(());
+            }
+            if !world.crashed {
+                world.sleep(at, context.waker().clone());
+            }
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
+fn timed_out() -> Failure {
+    Failure { kind: FailureKind::Transient, message: "timed out".to_owned() }
+}
+
+impl World {
+    /// Counts a call and decides its fault.
+    fn meet(&mut self, call: Call, subject: &str) -> Option<Fault> {
+        let fault = self.faults.decide(call, self.calls, self.now);
+        self.counters.called(call);
+        let number = self.calls;
+        self.calls += 1;
+        if let Some(fault) = fault {
+            self.counters.fault(call, fault);
+        }
+        if call.mutates() || fault.is_some() {
+            self.say(|| {
+                let fault = fault.map_or(String::new(), |fault| format!("  [{fault}]"));
+                format!("#{number} {call:?} {subject}{fault}")
+            });
+        }
+        fault
+    }
+
+    /// Fails while the service behind the call is down.
+    fn reach(&self, call: Call) -> Result<(), Failure> {
+        let down_until = match call {
+            Call::ObserveProxy | Call::WriteProxy => self.caddy.down_until,
+            Call::Containers
+            | Call::Host
+            | Call::CreateNetwork
+            | Call::CreateVolume
+            | Call::Create
+            | Call::Start
+            | Call::SetRestartPolicy
+            | Call::Stop
+            | Call::Remove
+            | Call::RemoveImage
+            | Call::Logs => self.docker.down_until,
+            Call::BeginPull
+            | Call::TakePulled
+            | Call::LoadMemory
+            | Call::SaveMemory
+            | Call::LoadStack => return Ok(()),
+        };
+        match self.now < down_until {
+            true => Err(Failure {
+                kind: FailureKind::Transient,
+                message: "connection refused".to_owned(),
+            }),
+            false => Ok(()),
+        }
+    }
+
+    fn name_of(&self, id: &ContainerId) -> String {
+        self.docker.get(id).map_or_else(|| id.to_string(), |container| container.name.clone())
+    }
+}
+
+impl Engine for SimPort {
+    async fn containers(&self) -> Result<Vec<Container>, Failure> {
+        let seen = self
+            .call(
+                Call::Containers,
+                "",
+                |world| world.oracle.containers_unseen(),
+                |world| {
+                    let mut listed = world.docker.list(world.now);
+                    if world.mutant == Some(Mutant::AdoptForeign) {
+                        listed.extend(world.oracle.foreign_as_ours(&world.docker));
+                    }
+                    Ok(listed)
+                },
+            )
+            .await;
+        if let Ok(listed) = &seen {
+            self.world().oracle.containers_seen(listed);
+        }
+        seen
+    }
+
+    async fn host(&self) -> Result<Host, Failure> {
+        let read = |world: &mut World| {
+            Ok(Host {
+                images: world.registry.local_images(),
+                networks: world.docker.networks.clone(),
+                volumes: world.docker.volumes.clone(),
+                disk: Some(world.registry.disk),
+            })
+        };
+        self.call(Call::Host, "", |_| {}, read).await
+    }
+
+    async fn create_network(&self, name: &str, _spec: &NetworkSpec) -> Result<(), Failure> {
+        let create = |world: &mut World| {
+            world.docker.networks.insert(name.to_owned());
+            Ok(())
+        };
+        self.call(Call::CreateNetwork, name, |world| world.judge_name(name), create).await
+    }
+
+    async fn create_volume(&self, name: &str, _spec: &VolumeSpec) -> Result<(), Failure> {
+        let create = |world: &mut World| {
+            world.docker.volumes.insert(name.to_owned());
+            Ok(())
+        };
+        self.call(Call::CreateVolume, name, |world| world.judge_name(name), create).await
+    }
+
+    async fn create(&self, new: &NewContainer) -> Result<(), Failure> {
+        let create = |world: &mut World| {
+            let release = &new.release;
+            let Some(version) = world.registry.version_of(&release.image_id) else {
+                return Err(no_such_image(release.image.as_str()));
+            };
+            let behaviour = version.behaviour;
+            if world.registry.local(&release.image_id).is_none() {
+                return Err(no_such_image(release.image.as_str()));
+            }
+            match world.docker.create(new, behaviour, world.now) {
+                Ok(Creation::Created | Creation::WasThere) => Ok(()),
+                Err(failure) => {
+                    world.counters.feature(Feature::NameTaken);
+                    Err(failure)
+                }
+            }
+        };
+        self.call(Call::Create, &new.name, |world| world.judge_create(new), create).await
+    }
+
+    async fn start(&self, id: &ContainerId) -> Result<(), Failure> {
+        let start = |world: &mut World| {
+            let started = world.docker.start(id, world.now);
+            match &started {
+                Ok(Start::OnReusedAddress) => world.counters.feature(Feature::AddressReused),
+                Ok(Start::OnNewAddress | Start::WasRunning) => {}
+                Err(_) => world.counters.feature(Feature::StartRefused),
+            }
+            world.engine_told = true;
+            started.map(|_| ())
+        };
+        let name = self.world().name_of(id);
+        self.call(Call::Start, &name, |world| world.judge_ownership(id), start).await
+    }
+
+    async fn set_restart_policy(
+        &self,
+        id: &ContainerId,
+        policy: RestartPolicy,
+    ) -> Result<(), Failure> {
+        let set = |world: &mut World| {
+            let Some(container) = world.docker.get_mut(id) else {
+                return Err(no_such_container(id));
+            };
+            container.restart = policy;
+            Ok(())
+        };
+        let name = self.world().name_of(id);
+        self.call(Call::SetRestartPolicy, &name, |world| world.judge_ownership(id), set).await
+    }
+
+    async fn stop(&self, id: &ContainerId, _grace: Option<Duration>) -> Result<(), Failure> {
+        let id = self.world().mutate_stop(id);
+        let id = &id;
+        let stop = |world: &mut World| {
+            world.judge_stop_in_effect(id);
+            if let Some(container) = world.docker.get_mut(id) {
+                container.restart = RestartPolicy::No;
+            }
+            world.docker.end(id, 0);
+            world.engine_told = true;
+            Ok(())
+        };
+        let name = self.world().name_of(id);
+        self.call(Call::Stop, &name, |world| world.judge_taking_away(id), stop).await
+    }
+
+    async fn remove(&self, id: &ContainerId) -> Result<(), Failure> {
+        let remove = |world: &mut World| {
+            world.judge_stop_in_effect(id);
+            world.docker.remove(id);
+            world.engine_told = true;
+            Ok(())
+        };
+        let name = self.world().name_of(id);
+        self.call(Call::Remove, &name, |world| world.judge_taking_away(id), remove).await
+    }
+
+    async fn remove_image(&self, id: &ImageId, digest: &Digest) -> Result<(), Failure> {
+        let remove = |world: &mut World| {
+            let users = world.docker.all().filter(|container| container.image_id == *id).count();
+            world.registry.remove_mark(id, digest, users);
+            world.counters.feature(Feature::ImageRemoved);
+            Ok(())
+        };
+        let judge = |world: &mut World| world.judge_remove_image(id, digest);
+        self.call(Call::RemoveImage, digest.short(), judge, remove).await
+    }
+
+    async fn logs(&self, id: &ContainerId, tail: usize) -> Result<Vec<String>, Failure> {
+        let read = |world: &mut World| {
+            let Some(container) = world.docker.get(id) else {
+                return Err(no_such_container(id));
+            };
+            let line = format!("{} says why", container.name);
+            Ok(vec![line; tail.min(3)])
+        };
+        self.call(Call::Logs, "", |_| {}, read).await
+    }
+
+    fn begin_pull(&self, image: &ImageRef) {
+        self.call_now(Call::BeginPull, image.as_str(), (), |world| {
+            if world.mutant != Some(Mutant::NeverPull) {
+                world.registry.begin_pull(image, world.now);
+            }
+        });
+    }
+
+    fn pulls(&self) -> BTreeMap<ImageRef, Option<u8>> {
+        self.world().registry.pulls()
+    }
+
+    fn take_pulled(&self) -> Vec<(ImageRef, Result<Resolution, Failure>)> {
+        self.call_now(Call::TakePulled, "", Vec::new(), |world| world.registry.take_ended())
+    }
+}
+
+fn no_such_image(image: &str) -> Failure {
+    Failure { kind: FailureKind::NoSuchImage, message: format!("no such image: {image}") }
+}
+
+fn no_such_container(id: &ContainerId) -> Failure {
+    Failure { kind: FailureKind::Transient, message: format!("no such container: {id}") }
+}
+
+impl Proxy for SimPort {
+    async fn observe(&self, _config: &ProxyConfig) -> Result<ProxyState, Failure> {
+        let read = |world: &mut World| Ok(world.caddy.state());
+        let unseen = |world: &mut World| world.oracle.proxy_unseen();
+        let seen = self.call(Call::ObserveProxy, "", unseen, read).await;
+        match seen {
+            Ok(state) => {
+                self.world().oracle.proxy_seen(&state.table);
+                Ok(state)
+            }
+            Err(_) if self.is(Mutant::UnknownProxyIsEmpty) => Ok(ProxyState::default()),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    async fn write(&self, _config: &ProxyConfig, table: &RouteTable) -> Result<(), Failure> {
+        let table = self.world().mutate_table(table);
+        let write = |world: &mut World| {
+            world.caddy.write(&table);
+            world.oracle.written(&table);
+            world.time_has_passed();
+            Ok(())
+        };
+        let text = describe(&table);
+        self.call(Call::WriteProxy, &text, |world| world.judge_write(&table), write).await
+    }
+}
+
+fn describe(table: &RouteTable) -> String {
+    let routes = table.iter().map(|(service, state)| {
+        let dials: Vec<String> = state.backend.dials.iter().map(|d| d.ip().to_string()).collect();
+        format!("{service} → {} {} {dials:?}", state.backend.slot, state.backend.release)
+    });
+    routes.collect::<Vec<_>>().join("; ")
+}
+
+impl Prober for SimPort {
+    fn watch(&self, targets: BTreeMap<ContainerId, ProbeTarget>) {
+        let mut world = self.world();
+        let now = world.now;
+        if !world.crashed {
+            world.probes.watch(targets, now);
+        }
+    }
+
+    fn standings(&self) -> BTreeMap<ContainerId, ProbeStanding> {
+        let mut world = self.world();
+        let mut standings = world.probes.standings();
+        let now = world.now;
+        world.oracle.probes_seen(&standings, now);
+        if world.mutant == Some(Mutant::SkipReadiness) {
+            for container in world.docker.list(now) {
+                let ready = ProbeStanding { ready: true, probes: 1, last_failure: None };
+                standings.insert(container.id, ready);
+            }
+        }
+        standings
+    }
+}
+
+impl Ledger for SimPort {
+    fn load(&self) -> Memory {
+        self.call_now(Call::LoadMemory, "", Memory::default(), |world| {
+            let stored = world.store.clone().unwrap_or_default();
+            let text = serde_json::to_string(&stored).expect("a memory serialises");
+            serde_json::from_str(&text).expect("what was serialised reads back")
+        })
+    }
+
+    fn save(&self, memory: &Memory) -> Result<(), Failure> {
+        let mut world = self.world();
+        if world.crashed {
+            return Ok(());
+        }
+        let fault = world.meet(Call::SaveMemory, "");
+        match fault {
+            Some(Fault::CrashBefore) => world.crash(),
+            Some(Fault::ErrorBefore) => {
+                let message = "no space left on device".to_owned();
+                return Err(Failure { kind: FailureKind::Transient, message });
+            }
+            Some(Fault::CrashAfter) => {
+                world.keep(memory);
+                world.crash();
+            }
+            Some(Fault::ErrorAfter | Fault::SlowBefore | Fault::SlowAfter) | None => {
+                world.keep(memory);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl World {
+    fn keep(&mut self, memory: &Memory) {
+        self.judge_memory(memory);
+        let mut memory = memory.clone();
+        if self.mutant == Some(Mutant::ForgetHolds) {
+            memory.services.values_mut().for_each(|service| service.hold = None);
+        }
+        self.store = Some(memory);
+    }
+}
+
+impl Source for SimPort {
+    fn load(&self) -> impl Future<Output = Result<Stack, String>> + Send {
+        let file = self.call_now(Call::LoadStack, "", Err("killed".to_owned()), |world| {
+            let file = world.file.clone();
+            if let Ok(stack) = &file {
+                world.oracle.file_read(stack);
+            }
+            file.map(|stack| world.mutate_stack(&stack))
+        });
+        let port = self.clone();
+        async move {
+            if port.world().crashed {
+                return pending().await;
+            }
+            file
+        }
+    }
+}
+
+impl Clock for SimPort {
+    fn now(&self) -> Timestamp {
+        let world = self.world();
+        Timestamp(world.now - world.booted_at)
+    }
+
+    fn unix_ms(&self) -> i64 {
+        BEGIN_UNIX_MS + self.world().now
+    }
+
+    fn boot_id(&self) -> String {
+        format!("boot-{}", self.world().boots)
+    }
+}
