@@ -116,9 +116,10 @@ impl World {
     fn declared_fate(&self, service: &Service) -> Fate {
         let Ok(stack) = &self.file else { return Fate::Unclear };
         let blocked = service.depends_on.keys().any(|name| {
-            stack.services.get(name).is_none_or(|on| {
-                self.declared_fate(on) != Fate::Healthy || self.hold_stands(on)
-            })
+            stack
+                .services
+                .get(name)
+                .is_none_or(|on| self.declared_fate(on) != Fate::Healthy || self.hold_stands(on))
         });
         match self.registry.version(&service.image) {
             Some(_) if blocked => Fate::Unclear,
@@ -135,9 +136,10 @@ impl World {
             let last = self.oracle.last_whole.get(&service.name);
             last.is_some_and(|whole| whole.fate == Fate::Unclear)
         };
-        stack.services.values().all(|service| {
-            self.declared_fate(service) != Fate::Unclear && !unclear_before(service)
-        })
+        stack
+            .services
+            .values()
+            .all(|service| self.declared_fate(service) != Fate::Unclear && !unclear_before(service))
     }
 
     /// Judges the world once nothing changes any more.

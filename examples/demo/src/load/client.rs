@@ -12,8 +12,9 @@ use crate::http::{Afterwards, Incoming, Response};
 const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A connection that ends without an answer within this time was closed with the
-/// request unread; later, the request had been at work and was cut.
-const UNREAD_WITHIN: Duration = Duration::from_millis(250);
+/// request unread; later, the request had been at work and was cut. Long enough
+/// for a busy machine: what must prove that it is never cut takes longer.
+const UNREAD_WITHIN: Duration = Duration::from_secs(2);
 
 /// How often a request that nobody read is sent.
 const MAX_TRIES: u32 = 4;
