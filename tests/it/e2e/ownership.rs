@@ -1,7 +1,26 @@
 //! Whose is what.
 
 use super::shop;
-use crate::rig::{docker::docker, host::Host};
+use crate::rig::{
+    docker::{docker, docker_lenient},
+    host::Host,
+};
+
+/// A container of somebody else's, by its id; gone when dropped.
+struct Foreign(String);
+
+impl Foreign {
+    fn create(arguments: &[&str]) -> Foreign {
+        let arguments: Vec<&str> = ["create"].iter().chain(arguments).copied().collect();
+        Foreign(docker(&arguments).trim().to_owned())
+    }
+}
+
+impl Drop for Foreign {
+    fn drop(&mut self) {
+        docker_lenient(&["rm", "--force", &self.0]);
+    }
+}
 
 fn serving_v1() -> Host {
     let mut host = Host::new();
@@ -47,20 +66,19 @@ fn a_foreign_container_with_our_name_is_named_and_left_alone() {
     let ours = host.running("shop").remove(0);
     assert!(host.terminate().success());
     docker(&["rm", "--force", &ours.id]);
-    let foreign = docker(&["create", "--name", &ours.name, &host.tag("v1")]);
-    let foreign = foreign.trim();
+    let foreign = Foreign::create(&["--name", &ours.name, &host.tag("v1")]);
 
     host.start();
     let status = host.until("the name is missed", |s| {
         let shop = s.service("shop");
-        shop.state != "settled" && shop.tells(&foreign[..12])
+        shop.state != "settled" && shop.tells(&foreign.0[..12])
     });
     assert_ne!(status.service("shop").state, "settled");
-    let state = docker(&["inspect", "--format", "{{.State.Status}} {{.Name}}", foreign]);
+    let state = docker(&["inspect", "--format", "{{.State.Status}} {{.Name}}", &foreign.0]);
     assert_eq!(state.trim(), format!("created /{}", ours.name), "it was touched");
 
     // Its owner takes it away, and all is well by itself or when told.
-    docker(&["rm", "--force", foreign]);
+    drop(foreign);
     host.quaymaster(&["retry", "shop"]);
     host.until_answers("shop", "v1 blue");
     host.until_settled();
@@ -71,11 +89,10 @@ fn containers_of_nobody_are_nobodys_business() {
     let host = Host::new();
     host.image("v1");
     host.save(&shop("v1", "blue"));
-    let bystander = docker(&["run", "--detach", "--label", "quaymaster.stack=", &host.tag("v1")]);
-    let bystander = bystander.trim();
+    let bystander = Foreign::create(&["--label", "quaymaster.stack=", &host.tag("v1")]);
+    docker(&["start", &bystander.0]);
     let applied = host.quaymaster(&["apply", "quaymaster.yaml"]);
-    let state = docker(&["inspect", "--format", "{{.State.Running}}", bystander]);
-    docker(&["rm", "--force", bystander]);
+    let state = docker(&["inspect", "--format", "{{.State.Running}}", &bystander.0]);
     assert!(applied.status.success(), "{}", String::from_utf8_lossy(&applied.stderr));
     assert_eq!(state.trim(), "true");
 }

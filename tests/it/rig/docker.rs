@@ -53,9 +53,17 @@ struct Inspected {
 /// Returns the ids of a stack's containers; none if the engine does not answer.
 pub fn container_ids(stack: &str) -> Vec<String> {
     let label = format!("label=quaymaster.stack={stack}");
-    let listed = Command::new("docker")
-        .args(["ps", "--all", "--quiet", "--no-trunc", "--filter", &label])
-        .output();
+    listed(&["ps", "--all", "--quiet", "--no-trunc", "--filter", &label])
+}
+
+/// Returns the ids of the images of a repository; none if the engine does not
+/// answer.
+pub fn image_ids(repository: &str) -> Vec<String> {
+    listed(&["images", "--quiet", "--no-trunc", repository])
+}
+
+fn listed(arguments: &[&str]) -> Vec<String> {
+    let listed = Command::new("docker").args(arguments).output();
     let text = listed.map(|output| output.stdout).unwrap_or_default();
     String::from_utf8_lossy(&text).split_whitespace().map(str::to_owned).collect()
 }

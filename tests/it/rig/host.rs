@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 use super::{
     client::{Load, Site, Traffic},
-    docker::{Replica, container_ids, docker_lenient, import_demo, replicas},
+    docker::{Replica, container_ids, docker_lenient, image_ids, import_demo, replicas},
     edge::{Edge, Version},
     eventually,
     status::Status,
@@ -274,8 +274,12 @@ impl Host {
 impl Drop for Host {
     fn drop(&mut self) {
         if let Some(mut controller) = self.controller.take() {
-            let _ = controller.kill();
-            let _ = controller.wait();
+            // Killed at once, it could leave a creation that the engine ends later.
+            let _ = Command::new("kill").args(["-TERM", &controller.id().to_string()]).status();
+            if eventually(|| controller.try_wait().transpose()).is_none() {
+                let _ = controller.kill();
+                let _ = controller.wait();
+            }
         }
         if thread::panicking() {
             eprintln!("--- the controller's log\n{}", self.log());
@@ -289,6 +293,10 @@ impl Drop for Host {
         }
         for image in self.images.borrow().iter() {
             docker_lenient(&["image", "rm", image]);
+        }
+        // What was pulled carries a tag of our stack, beside the registry's digest.
+        for id in image_ids(&format!("quaymaster/{}", self.stack)) {
+            docker_lenient(&["image", "rm", "--force", &id]);
         }
     }
 }
