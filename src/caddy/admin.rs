@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use backon::{ConstantBuilder, Retryable};
+use backon::{ExponentialBuilder, Retryable};
 use reqwest::{
     Method, StatusCode,
     header::{ETAG, HOST, HeaderValue, IF_MATCH},
@@ -84,6 +84,14 @@ pub enum AdminError {
 }
 
 impl AdminError {
+    fn is_no_connection(&self) -> bool {
+        matches!(self, AdminError::Unreachable { source, .. } if !source.is_timeout())
+    }
+
+    fn is_cut_off(&self) -> bool {
+        matches!(self, AdminError::AnswerLost { source, .. } if !source.is_timeout())
+    }
+
     /// Returns what the error means for the next try.
     pub fn kind(&self) -> FailureKind {
         match self {
@@ -98,6 +106,13 @@ impl AdminError {
             | AdminError::Rejected { .. } => FailureKind::Refused,
         }
     }
+}
+
+/// Each change, ours or another writer's, restarts the admin server, which for
+/// a moment refuses, resets or cuts off connections.
+fn while_it_restarts() -> ExponentialBuilder {
+    let first = Duration::from_millis(10);
+    ExponentialBuilder::default().with_min_delay(first).with_factor(2.0).with_max_times(4)
 }
 
 /// What stands at `apps.http`, and the tag that a write to it must carry.
@@ -218,17 +233,20 @@ impl Admin {
             Verb::Patch(value) => (Method::PATCH, Some(value)),
             Verb::Delete => (Method::DELETE, None),
         };
-        let request = self.request(method, &write.path).header(IF_MATCH, &tag.0);
-        let request = match body {
-            Some(value) => request.json(value),
-            None => request,
+        let send = || async {
+            let request = self.request(method.clone(), &write.path).header(IF_MATCH, &tag.0);
+            match body {
+                Some(value) => self.answer(request.json(value)).await,
+                None => self.answer(request).await,
+            }
         };
-        let answer = self.answer(request).await?;
+        // Without a connection nothing was sent. An answer that is cut off may
+        // belong to a write that was applied: that is for the caller to find out.
+        let answer = send.retry(while_it_restarts()).when(AdminError::is_no_connection).await?;
         if answer.is_success() { Ok(()) } else { Err(self.refusal(&answer)) }
     }
 
-    /// Gets a path with extra headers, again if the answer is cut off: another
-    /// writer's change restarts the admin server.
+    /// Gets a path with extra headers, again while the admin server restarts.
     pub async fn get_as(
         &self,
         path: &str,
@@ -241,12 +259,7 @@ impl Admin {
             };
             self.answer(headers.iter().fold(request, add)).await
         };
-        let is_cut_off = |error: &AdminError| matches!(error, AdminError::AnswerLost { source, .. } if !source.is_timeout());
-        get.retry(
-            ConstantBuilder::default().with_delay(Duration::from_millis(20)).with_max_times(3),
-        )
-        .when(is_cut_off)
-        .await
+        get.retry(while_it_restarts()).when(|e| e.is_no_connection() || e.is_cut_off()).await
     }
 
     fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {

@@ -1,13 +1,13 @@
 //! The [`Proxy`] port over Caddy's admin API.
 //!
 //! Place: an adapter; it knows `domain` and `ports`, and Caddy's JSON never
-//! leaves this folder. Flow of a pass: [`admin`] reads `apps.http` with one
-//! request, [`app`] looks into it, [`place`] picks the server, [`read`] turns
-//! our subtree into a route table, [`render`] turns a table into the subtree
-//! (with [`precedence`] deciding whose route comes first), and [`change`] finds
+//! leaves this folder. Flow of a pass: `admin` reads `apps.http` with one
+//! request, `app` looks into it, `place` picks the server, `read` turns
+//! our subtree into a route table, `render` turns a table into the subtree
+//! (with `precedence` deciding whose route comes first), and `change` finds
 //! the one write that makes what stands what should stand.
 //!
-//! Observing and writing share [`change`]: a subtree is intact exactly when
+//! Observing and writing share `change`: a subtree is intact exactly when
 //! writing the table that was read from it would change nothing.
 //!
 //! Deliberately absent: writes through `/id/…` (with a second writer they hit

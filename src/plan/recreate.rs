@@ -107,7 +107,9 @@ fn remove_failed(view: &View, course: &Course, draft: &mut Draft) {
         Some(&replica.container.release) == hold.release.as_ref()
             && aim.is_none_or(|aim| !replica.is_at(aim))
     });
-    for replica in failed.filter(|replica| !may_run(replica)) {
+    // With something to fall back on, what runs is stopped to make way for it.
+    let may_go = |replica: &&Replica| aim.is_none() || !may_run(replica);
+    for replica in failed.filter(may_go).filter(|r| r.standing != Standing::Leaving) {
         draft.take_away(view, replica);
     }
 }

@@ -45,6 +45,14 @@ pub fn remember(stack: &Stack, memory: &Memory, seen: &Snapshot, now: Now) -> Me
             follow(stack, &mut memory, seen, name, now);
         }
     }
+    for (name, service) in &mut memory.services {
+        // Nothing is active of what the file does not declare: when it comes
+        // back it is a first deployment, and has to be ready first.
+        if !stack.services.contains_key(name) {
+            let replicas = std::mem::take(&mut service.replicas);
+            *service = ServiceMemory { replicas, ..ServiceMemory::default() };
+        }
+    }
     if seen.host.known().is_some() {
         memory.pruned_at = Some(now.at);
     }

@@ -20,7 +20,14 @@ pub fn plan(view: &View, course: &Course, dependencies: &Dependencies, draft: &m
     let placement = target.map(|aim| &aim.placement);
     let gate = target.map_or(FlipGate::Closed, |aim| flip_gate(view, &aim.placement));
     draft.backend = routing::backend(view, placement, gate, course.failed_release());
-    let Some(aim) = target else { return };
+    let Some(aim) = target else {
+        // Nothing to fall back on: what failed goes all the same.
+        let failed = view.replicas.iter().filter(|replica| {
+            course.hold.is_some() && course.failed_release() == Some(&replica.container.release)
+        });
+        failed.for_each(|replica| draft.retire(view, replica));
+        return;
+    };
     narrow_the_old(view, aim, draft);
     draft.raise(view, aim, next_numbers(view, &aim.placement), dependencies);
     draft.await_readiness(view, &aim.placement);
@@ -83,18 +90,22 @@ fn next_numbers(view: &View, target: &Placement) -> impl Iterator<Item = u32> + 
     numbers.into_iter()
 }
 
-/// The replicas that are to go: old ones beyond what is still wanted, those
-/// that are down anyhow, and the target's own beyond the declared number.
+/// The replicas that are to go: those of the active release beyond what is still
+/// wanted, every earlier one that is neither active nor the target, and the
+/// target's own beyond the declared number.
 fn leaving<'v, 'a>(view: &'v View<'a>, aim: &'v Aim) -> impl Iterator<Item = &'v Replica<'a>> {
     let wanted = usize::try_from(wanted_old(view, &aim.placement)).unwrap_or(usize::MAX);
     let is_over = view.all_ready_at(&aim.placement);
-    let serving = |replica: &&Replica| replica.may_become_ready();
-    let surplus_old = old(view, &aim.placement).filter(serving).skip(wanted);
-    let down_old = old(view, &aim.placement)
-        .filter(move |r| is_over || !r.runs())
-        .filter(move |replica| is_over || !serving(replica));
+    let active = view.active();
+    let is_active = move |replica: &Replica| active.as_ref().is_some_and(|at| replica.is_at(at));
+    let (of_active, stale): (Vec<_>, Vec<_>) =
+        old(view, &aim.placement).partition(|replica| is_active(replica));
+    let (serving, down): (Vec<_>, Vec<_>) =
+        of_active.into_iter().partition(|replica| replica.may_become_ready());
+    let surplus_old = serving.into_iter().skip(wanted);
+    let down_old = down.into_iter().filter(move |replica| is_over || !replica.runs());
     let surplus_new = view
         .at(&aim.placement)
         .filter(move |replica| is_over && replica.container.replica > view.service.replicas);
-    surplus_old.chain(down_old).chain(surplus_new)
+    stale.into_iter().chain(surplus_old).chain(down_old).chain(surplus_new)
 }

@@ -109,7 +109,7 @@ async fn a_server_that_appears_while_we_create_one_is_not_overwritten() {
         assert_eq!((seen.table, seen.intact), (wanted, true));
         let servers = contested.at.read("apps/http/servers").await;
         assert_eq!(servers.as_object().unwrap().keys().collect::<Vec<_>>(), ["srv0"]);
-        assert_eq!(get(port, "x.example", "/").await, (200, "foreign".into()));
+        assert_served(port, "x.example", "/", 200, "foreign").await;
     }
 }
 

@@ -31,7 +31,7 @@ async fn several_servers_without_a_word_about_it_are_an_error_that_lists_them() 
         let mut config = at.proxy_config();
         config.listen = Some(format!("tcp/127.0.0.1:{}", ports[1]));
         caddy.write(&config, &wanted).await.unwrap();
-        assert_eq!(get(ports[1], HOST, "/").await, (200, "blue".into()));
+        assert_served(ports[1], HOST, "/", 200, "blue").await;
         assert_eq!(at.read("apps/http/servers/inner/routes").await, json!(null));
     }
 }
@@ -41,11 +41,11 @@ async fn a_plain_http_site_on_an_odd_port_is_not_turned_to_https() {
     for binary in binaries() {
         let port = port::free();
         let at = RunningCaddy::start(&binary, one_server(port)).await;
-        assert_eq!(get(port, "x.example", "/").await, (200, "foreign".into()));
+        assert_served(port, "x.example", "/", 200, "foreign").await;
 
         write(&caddy(), &at, &web(Slot::Blue, backend::answering("blue").await)).await;
 
-        assert_eq!(get(port, "x.example", "/").await, (200, "foreign".into()));
-        assert_eq!(get(port, HOST, "/").await, (200, "blue".into()));
+        assert_served(port, "x.example", "/", 200, "foreign").await;
+        assert_served(port, HOST, "/", 200, "blue").await;
     }
 }

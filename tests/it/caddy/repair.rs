@@ -22,13 +22,13 @@ async fn a_restart_and_a_reload_lose_our_routes_and_one_write_brings_them_back()
         assert_eq!(observe(&caddy, &at).await.table, RouteTable::new());
         write(&caddy, &at, &wanted).await;
         assert_stands(&caddy, &at, &wanted, &binary).await;
-        assert_eq!(get(port, HOST, "/").await, (200, "green".into()));
+        assert_served(port, HOST, "/", 200, "green").await;
 
         at.reload(one_server(port)).await;
         assert_eq!(observe(&caddy, &at).await.table, RouteTable::new());
         write(&caddy, &at, &wanted).await;
         assert_stands(&caddy, &at, &wanted, &binary).await;
-        assert_eq!(get(port, HOST, "/").await, (200, "green".into()));
+        assert_served(port, HOST, "/", 200, "green").await;
     }
 }
 
@@ -100,7 +100,7 @@ async fn routes_that_were_moved_behind_others_come_to_the_front_again() {
         write(&caddy, &at, &wanted).await;
 
         assert_stands(&caddy, &at, &wanted, &binary).await;
-        assert_eq!(get(port, HOST, "/").await, (200, "green".into()));
+        assert_served(port, HOST, "/", 200, "green").await;
         assert_eq!(at.read(&format!("{ROUTES}/1")).await, catch_all);
         assert_eq!(at.read(ROUTES).await.as_array().unwrap().len(), 4);
     }
@@ -154,7 +154,7 @@ async fn stacks_in_one_caddy_leave_each_other_alone() {
 
         assert_stands(gone, &at, &RouteTable::new(), &binary).await;
         assert_stands(&written[1].0, &at, &written[1].1, &binary).await;
-        assert_eq!(get(port, "x.example", "/").await, (200, "foreign".into()));
+        assert_served(port, "x.example", "/", 200, "foreign").await;
     }
 }
 
@@ -174,14 +174,14 @@ async fn one_server_that_changed_hands_is_left_in_one_write() {
             config
         };
         caddy.write(&on(ports[0]), &wanted).await.unwrap();
-        assert_eq!(get(ports[0], HOST, "/").await, (200, "green".into()));
+        assert_served(ports[0], HOST, "/", 200, "green").await;
 
         assert!(!caddy.observe(&on(ports[1])).await.unwrap().intact);
         caddy.write(&on(ports[1]), &wanted).await.unwrap();
 
         let seen = caddy.observe(&on(ports[1])).await.unwrap();
         assert_eq!((seen.table, seen.intact), (wanted, true));
-        assert_eq!(get(ports[1], HOST, "/").await, (200, "green".into()));
+        assert_served(ports[1], HOST, "/", 200, "green").await;
         assert_eq!(at.read("apps/http/servers/a/routes").await, json!([]));
     }
 }

@@ -35,7 +35,7 @@ async fn routes_are_created_where_caddy_has_nothing_at_all() {
 
             let seen = caddy.observe(&config).await.unwrap();
             assert_eq!((seen.table, seen.intact), (wanted, true));
-            assert_eq!(get(port, HOST, "/").await, (200, "blue".into()));
+            assert_served(port, HOST, "/", 200, "blue").await;
             assert_eq!(at.read_bytes("admin").await, admin);
         }
     }
@@ -56,8 +56,9 @@ async fn a_created_server_speaks_https_and_redirects_to_it() {
         write(&caddy, &at, &wanted).await;
 
         assert_stands(&caddy, &at, &wanted, &binary).await;
-        assert_eq!(get(https, host, "/").await.0, 400, "plain HTTP on the HTTPS port");
-        assert_eq!(get(http, host, "/").await.0, 308);
+        let plain = "Client sent an HTTP request to an HTTPS server";
+        assert_served(https, host, "/", 400, plain).await;
+        assert_served(http, host, "/", 308, "").await;
         assert_eq!(at.read("apps/pki").await, apps["pki"]);
     }
 }
@@ -74,9 +75,9 @@ async fn foreign_routes_stay_byte_for_byte_through_a_whole_life() {
             let wanted = web(slot, backend::answering(slot.as_str()).await);
             write(&caddy, &at, &wanted).await;
             assert_stands(&caddy, &at, &wanted, &binary).await;
-            assert_eq!(get(port, HOST, "/first").await, (200, slot.to_string()));
-            assert_eq!(get(port, "other.example", "/first").await, (200, "first".into()));
-            assert_eq!(get(port, "other.example", "/").await, (200, "foreign".into()));
+            assert_served(port, HOST, "/first", 200, slot.as_str()).await;
+            assert_served(port, "other.example", "/first", 200, "first").await;
+            assert_served(port, "other.example", "/", 200, "foreign").await;
             assert_eq!(at.read_bytes("apps/http/servers/srv0/routes/2").await, foreign);
         }
 
@@ -84,7 +85,7 @@ async fn foreign_routes_stay_byte_for_byte_through_a_whole_life() {
 
         assert_stands(&caddy, &at, &RouteTable::new(), &binary).await;
         assert_eq!(at.read_bytes("apps").await, before);
-        assert_eq!(get(port, HOST, "/first").await, (200, "first".into()));
+        assert_served(port, HOST, "/first", 200, "first").await;
     }
 }
 
@@ -101,9 +102,9 @@ async fn a_path_that_no_service_has_goes_on_to_the_routes_behind_ours() {
 
         write(&caddy(), &at, &wanted).await;
 
-        assert_eq!(get(port, HOST, "/api/x").await, (200, "api".into()));
-        assert_eq!(get(port, HOST, "/api/cart/x").await, (200, "cart".into()));
-        assert_eq!(get(port, HOST, "/first").await, (200, "first".into()));
+        assert_served(port, HOST, "/api/x", 200, "api").await;
+        assert_served(port, HOST, "/api/cart/x", 200, "cart").await;
+        assert_served(port, HOST, "/first", 200, "first").await;
     }
 }
 
@@ -126,10 +127,10 @@ async fn exact_hosts_come_before_wildcards_whatever_their_paths() {
         write(&caddy, &at, &wanted).await;
 
         assert_stands(&caddy, &at, &wanted, &binary).await;
-        assert_eq!(get(port, "admin.shop.example", "/api/x").await.1, "admin");
-        assert_eq!(get(port, "a.shop.example", "/api/x").await.1, "tenants");
-        assert_eq!(get(port, "shop.example", "/api/x").await.1, "tenants");
-        assert_eq!(get(port, "shop.example", "/").await.1, "admin");
+        assert_served(port, "admin.shop.example", "/api/x", 200, "admin").await;
+        assert_served(port, "a.shop.example", "/api/x", 200, "tenants").await;
+        assert_served(port, "shop.example", "/api/x", 200, "tenants").await;
+        assert_served(port, "shop.example", "/", 200, "admin").await;
     }
 }
 
@@ -144,7 +145,7 @@ async fn a_unix_socket_is_as_good_as_a_port() {
         write(&caddy, &at, &wanted).await;
 
         assert_stands(&caddy, &at, &wanted, &binary).await;
-        assert_eq!(get(port, HOST, "/").await, (200, "green".into()));
+        assert_served(port, HOST, "/", 200, "green").await;
     }
 }
 
@@ -169,7 +170,7 @@ async fn what_caddy_refuses_is_an_error_in_its_words_and_changes_nothing() {
 async fn a_port_that_is_taken_may_be_free_at_the_next_try() {
     for binary in binaries() {
         let at = RunningCaddy::start(&binary, json!({})).await;
-        let taken = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let taken = std::net::TcpListener::bind(("127.0.0.1", port::free())).unwrap();
         let (caddy, mut config) = (caddy(), at.proxy_config());
         config.listen = Some(taken.local_addr().unwrap().to_string());
         let wanted = web(Slot::Blue, nowhere());

@@ -19,11 +19,11 @@ fn many_flips(version: Version) {
     host.until_answers("shop", "v2 green");
     host.until_settled();
 
-    // 24 that ask all the time, 8 whose requests outlive several flips.
+    // 24 that ask all the time, 8 whose requests each outlive many flips.
     let quick = Load { clients: 24, pause: Duration::from_millis(40) };
     let slow = Load { clients: 8, pause: Duration::ZERO };
     let hot = host.site("shop").traffic("/", quick);
-    let in_flight = host.site("shop").traffic("/slow?ms=700", slow);
+    let in_flight = host.site("shop").traffic("/slow?ms=3000", slow);
     for flip in 0..FLIPS {
         let (image, slot) = if flip % 2 == 0 { ("v1", "blue") } else { ("v2", "green") };
         host.save(&shop(image, slot));

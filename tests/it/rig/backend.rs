@@ -1,11 +1,15 @@
 //! Replicas without containers.
 
-use std::{convert::Infallible, net::SocketAddr};
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
 
 use axum::{
     Router,
     body::{Body, Bytes},
-    http::header::CONTENT_TYPE,
+    http::header::{CONNECTION, CONTENT_TYPE},
     response::Response,
     routing::get,
 };
@@ -13,33 +17,63 @@ use futures::{StreamExt, channel::mpsc};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
+    task::JoinHandle,
 };
+
+use super::port;
 
 /// Starts a replica that answers every request with `body`; it lives as long as
 /// the test's runtime.
 pub async fn answering(body: &'static str) -> SocketAddr {
-    serve(
-        Router::new().fallback(get(move || async move { body }).post(move || async move { body })),
-    )
-    .await
+    serve(Router::new().fallback(move || async move { body })).await
 }
 
-/// Starts a replica that answers with a stream of this content type, which
-/// sends what the returned sender is given, and ends when it is dropped.
+/// A replica that can be stopped.
+pub struct Replica {
+    pub address: SocketAddr,
+    serving: JoinHandle<()>,
+}
+
+impl Replica {
+    pub async fn start(body: &'static str) -> Replica {
+        Replica::start_on(SocketAddr::from(([127, 0, 0, 1], port::free())), body).await
+    }
+
+    pub async fn start_on(address: SocketAddr, body: &'static str) -> Replica {
+        let listener = TcpListener::bind(address).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        // Closed after each answer, so that none outlives the listener.
+        let router = Router::new().fallback(move || async move { ([(CONNECTION, "close")], body) });
+        let serve = async move { axum::serve(listener, router).await.unwrap() };
+        Replica { address, serving: tokio::spawn(serve) }
+    }
+
+    /// Returns once nothing listens any more.
+    pub async fn stop(self) {
+        self.serving.abort();
+        assert!(self.serving.await.unwrap_err().is_cancelled());
+    }
+}
+
+/// The path of a streaming replica's one stream.
+pub const STREAM: &str = "/stream";
+
+/// Starts a replica that is `ready` everywhere but at [`STREAM`]: that is
+/// answered, once, with what the returned sender is given, as it is given,
+/// until the sender is dropped.
 pub async fn streaming(
     content_type: &'static str,
 ) -> (SocketAddr, mpsc::UnboundedSender<&'static str>) {
     let (sender, receiver) = mpsc::unbounded::<&'static str>();
-    let receiver = std::sync::Arc::new(std::sync::Mutex::new(Some(receiver)));
+    let receiver = Arc::new(Mutex::new(Some(receiver)));
     let stream = move || async move {
-        let parts = receiver.lock().unwrap().take().expect("one request opens the stream");
+        let parts = receiver.lock().unwrap().take().expect("the stream is opened once");
         let parts = parts.map(|part| Ok::<_, Infallible>(Bytes::from_static(part.as_bytes())));
-        Response::builder()
-            .header(CONTENT_TYPE, content_type)
-            .body(Body::from_stream(parts))
-            .unwrap()
+        let response = Response::builder().header(CONTENT_TYPE, content_type);
+        response.body(Body::from_stream(parts)).unwrap()
     };
-    (serve(Router::new().fallback(get(stream))).await, sender)
+    let router = Router::new().route(STREAM, get(stream)).fallback(|| async { "ready" });
+    (serve(router).await, sender)
 }
 
 /// Starts a replica that takes any request for an upgrade, and then echoes

@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use backon::{ConstantBuilder, Retryable};
 use quaymaster::domain::stack::{AdminEndpoint, ProxyConfig};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -168,30 +169,37 @@ impl RunningCaddy {
         self.get(path).await.error_for_status().unwrap().bytes().await.unwrap().to_vec()
     }
 
-    /// Reads once more if the first answer is cut off: a Caddy that has just
+    /// Reads again if the connection is lost: a Caddy that has just taken or
     /// refused a configuration may still be restarting its admin server.
     async fn get(&self, path: &str) -> reqwest::Response {
         let get = || self.request(reqwest::Method::GET, &format!("/config/{path}")).send();
-        match get().await {
-            Ok(answer) => answer,
-            Err(_) => get().await.unwrap(),
-        }
+        get.retry(pauses()).await.unwrap()
     }
 
-    /// Edits the configuration; panics if Caddy refuses.
+    /// Edits the configuration, once; panics if Caddy refuses.
     pub async fn edit(&self, method: reqwest::Method, path: &str, value: &Value) {
-        let request = self.request(method, &format!("/config/{path}")).json(value);
-        let answer = request.send().await.unwrap();
-        let status = answer.status();
-        assert!(status.is_success(), "{status} {}", answer.text().await.unwrap());
+        let before = self.read_bytes("").await;
+        let send = || async {
+            let request = self.request(method.clone(), &format!("/config/{path}")).json(value);
+            match request.send().await {
+                Ok(answer) => Ok(Some(answer)),
+                // The connection was lost; whether the edit was too shows.
+                Err(_) if self.read_bytes("").await != before => Ok(None),
+                Err(error) => Err(error),
+            }
+        };
+        if let Some(answer) = send.retry(pauses()).await.unwrap() {
+            let status = answer.status();
+            assert!(status.is_success(), "{status} {}", answer.text().await.unwrap());
+        }
     }
 
     /// Replaces everything but the admin endpoint, as `caddy reload` does.
     pub async fn reload(&self, apps: Value) {
         let admin = self.read("admin").await;
         let config = json!({ "admin": admin, "apps": apps });
-        let answer = self.request(reqwest::Method::POST, "/load").json(&config).send().await;
-        assert!(answer.unwrap().status().is_success());
+        let send = || self.request(reqwest::Method::POST, "/load").json(&config).send();
+        assert!(send.retry(pauses()).await.unwrap().status().is_success());
     }
 
     fn request(&self, method: reqwest::Method, path: &str) -> reqwest::RequestBuilder {
@@ -203,6 +211,12 @@ impl RunningCaddy {
         };
         self.operator.request(method, format!("{base}{path}")).header("Host", host)
     }
+}
+
+/// The pauses of an operator whose connection was lost to a restart of the
+/// admin server.
+fn pauses() -> ConstantBuilder {
+    ConstantBuilder::default().with_delay(Duration::from_millis(20))
 }
 
 fn spawn(binary: &Path, home: &Path, arguments: &[&str]) -> Child {

@@ -12,8 +12,9 @@ use crate::http::{Afterwards, Incoming, Response};
 const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A connection that ends without an answer within this time was closed with the
-/// request unread; later, the request had been at work and was cut.
-const UNREAD_WITHIN: Duration = Duration::from_millis(250);
+/// request unread; later, the request had been at work and was cut. Long enough
+/// for a busy machine: what must prove that it is never cut takes longer.
+const UNREAD_WITHIN: Duration = Duration::from_secs(2);
 
 /// How often a request that nobody read is sent.
 const MAX_TRIES: u32 = 4;
@@ -81,7 +82,9 @@ impl<'a> Client<'a> {
     fn ask_afresh(&mut self) -> Tried {
         match Connection::open(self.target) {
             Ok(connection) => self.ask(connection),
-            Err(why) => Tried::Failed(why),
+            // The listener went away between the handshake and the accept.
+            Err(why) if why.kind() == io::ErrorKind::ConnectionReset => Tried::Unread(why),
+            Err(why) => Tried::Failed(io::Error::other(format!("cannot connect: {why}"))),
         }
     }
 
@@ -98,7 +101,11 @@ impl<'a> Client<'a> {
                 let unread = connection.incoming.is_empty()
                     && is_closed(&why)
                     && sent.elapsed() < UNREAD_WITHIN;
-                if unread { Tried::Unread(why) } else { Tried::Failed(why) }
+                if unread {
+                    return Tried::Unread(why);
+                }
+                let after = sent.elapsed().as_millis();
+                Tried::Failed(io::Error::other(format!("{why}, {after} ms after it was sent")))
             }
         }
     }
