@@ -151,7 +151,10 @@ fn slot_for(view: &View, release: &ReleaseId) -> Slot {
 pub fn fallback(view: &View, failed: Option<&ReleaseId>) -> Option<Aim> {
     let sound = |release: &ReleaseId| Some(release) != failed;
     let has_containers = |placement: &Placement| view.at(placement).next().is_some();
-    let active = view.active().filter(|active| sound(&active.release));
+    let can_run = |placement: &Placement| {
+        has_containers(placement) || record(view, &placement.release).is_some()
+    };
+    let active = view.active().filter(|active| sound(&active.release) && can_run(active));
     let previous = view.memory.previous.clone();
     let previous = previous.filter(|previous| sound(&previous.release) && has_containers(previous));
     let good = || {
@@ -161,9 +164,7 @@ pub fn fallback(view: &View, failed: Option<&ReleaseId>) -> Option<Aim> {
                 slot: slot_of_earlier(view, release),
                 release: release.clone(),
             })
-            .find(|placement| {
-                has_containers(placement) || record(view, &placement.release).is_some()
-            })
+            .find(can_run)
     };
     let placement = active.or(previous).or_else(good)?;
     let release = record(view, &placement.release);

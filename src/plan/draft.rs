@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::domain::{
-    Backend, DependsOn, Release, ServiceKind, ServiceName,
+    Backend, DependsOn, Release, ReleaseId, ServiceKind, ServiceName,
     memory::Placement,
     release::{MountSource, RestartPolicy},
     snapshot::{ContainerState, Observed},
@@ -24,6 +24,8 @@ pub struct Draft {
     /// What the route is to point at; None leaves it as it is observed.
     pub backend: Option<Backend>,
     pub wants_host: bool,
+    /// The release that is held: it goes also where nothing else is ready.
+    pub failed: Option<ReleaseId>,
     /// Something for people that no `WaitingOn` says.
     pub note: Option<String>,
 }
@@ -239,7 +241,12 @@ impl Draft {
             self.waiting_on.push(WaitingOn::Drain { slot: replica.container.slot, until });
             return false;
         }
-        !replica.is_ready() || self.another_is_ready(view, replica)
+        // One that was not probed yet may be all there is.
+        let may_serve = match self.failed == Some(replica.container.release.clone()) {
+            true => replica.is_ready(),
+            false => replica.may_become_ready(),
+        };
+        !may_serve || self.another_is_ready(view, replica)
     }
 
     fn another_is_ready(&self, view: &View, leaving: &Replica) -> bool {

@@ -172,7 +172,8 @@ fn finish(world: World, mut plan: Plan) -> Plan {
 }
 
 fn draft_service(view: &View, course: &Course, dependencies: &draft::Dependencies) -> Draft {
-    let mut draft = Draft::default();
+    let held = course.hold.as_ref().and_then(|hold| hold.release.clone());
+    let mut draft = Draft { failed: held, ..Draft::default() };
     if let Some(failing) = &course.failing {
         draft.steps.push(hold(view, course, failing));
     }

@@ -277,7 +277,10 @@ fn active_now(view: &View, course: &Course) -> Option<Placement> {
     }
     match course.aim() {
         Some(aim) if view.all_ready_at(&aim.placement) => Some(aim.placement.clone()),
-        Some(_) | None => view.active(),
+        // One that was never seen ready is only looked after, not trusted.
+        Some(_) | None => view.active().filter(|active| {
+            view.memory.active.as_ref() == Some(active) || view.ready_at(active) > 0
+        }),
     }
 }
 

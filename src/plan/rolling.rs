@@ -100,10 +100,12 @@ fn leaving<'v, 'a>(view: &'v View<'a>, aim: &'v Aim) -> impl Iterator<Item = &'v
     let is_active = move |replica: &Replica| active.as_ref().is_some_and(|at| replica.is_at(at));
     let (of_active, stale): (Vec<_>, Vec<_>) =
         old(view, &aim.placement).partition(|replica| is_active(replica));
-    let (serving, down): (Vec<_>, Vec<_>) =
-        of_active.into_iter().partition(|replica| replica.may_become_ready());
-    let surplus_old = serving.into_iter().skip(wanted);
-    let down_old = down.into_iter().filter(move |replica| is_over || !replica.runs());
+    let (mut of_active, down): (Vec<_>, Vec<_>) =
+        of_active.into_iter().partition(|replica| replica.runs());
+    // What cannot serve goes first.
+    of_active.sort_by_key(|replica| !replica.may_become_ready());
+    let surplus_old = of_active.into_iter().skip(wanted);
+    let down_old = down.into_iter();
     let surplus_new = view
         .at(&aim.placement)
         .filter(move |replica| is_over && replica.container.replica > view.service.replicas);

@@ -3,7 +3,11 @@
 
 use std::collections::BTreeSet;
 
-use crate::domain::{Backend, ReleaseId, memory::Placement, snapshot::ContainerState};
+use crate::domain::{
+    Backend, ReleaseId,
+    memory::{Placement, Traffic},
+    snapshot::ContainerState,
+};
 
 use super::view::{Replica, Standing, View};
 
@@ -85,7 +89,7 @@ fn first_started(view: &View, target: Option<&Placement>) -> Option<Placement> {
 }
 
 /// Returns the addresses of a placement's first `limit` replicas: those that
-/// are ready, else all that run.
+/// are ready, else those that run and were trusted before.
 pub fn dials(view: &View, placement: &Placement, limit: u32) -> BTreeSet<std::net::SocketAddr> {
     let at_most = usize::try_from(limit).unwrap_or(usize::MAX);
     let ready: BTreeSet<_> = view
@@ -97,10 +101,15 @@ pub fn dials(view: &View, placement: &Placement, limit: u32) -> BTreeSet<std::ne
     if !ready.is_empty() {
         return ready;
     }
+    // None is ready. A replica that has never had traffic gets none before it is.
     let runs = |state| matches!(state, ContainerState::Running { .. });
-    view.at(placement)
+    let running: Vec<&Replica> = view
+        .at(placement)
         .filter(|replica| runs(replica.container.state) && replica.standing != Standing::Leaving)
-        .filter_map(|replica| view.dial(replica))
-        .take(at_most)
-        .collect()
+        .collect();
+    let trusted: Vec<&Replica> = match running.iter().any(|replica| view.is_routed(replica)) {
+        true => running.into_iter().filter(|replica| view.is_routed(replica)).collect(),
+        false => running.into_iter().filter(|r| r.memory.traffic != Traffic::NeverRouted).collect(),
+    };
+    trusted.into_iter().filter_map(|replica| view.dial(replica)).take(at_most).collect()
 }

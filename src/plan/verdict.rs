@@ -61,8 +61,8 @@ fn exited(view: &View, placement: &Placement) -> Option<Failing> {
     view.at(placement).find_map(|replica| {
         let Standing::Ended { code } = replica.standing else { return None };
         let in_this_rollout = match view.service.kind {
+            _ if replica.memory.stopped_at.is_some() => false,
             ServiceKind::OneShot => true,
-            ServiceKind::LongRunning if replica.memory.stopped_at.is_some() => false,
             ServiceKind::LongRunning => {
                 let started = view.memory.rollout.as_ref().and_then(|rollout| rollout.started_at);
                 started.is_some_and(|at| replica.memory.died_at.is_some_and(|died| died >= at))

@@ -279,7 +279,12 @@ fn stand(
     }
     match (container.state, service.kind) {
         (ContainerState::Created, _) => Standing::Created,
-        (ContainerState::Exited { code: 0 }, ServiceKind::OneShot) => Standing::Ready,
+        // One that we stopped has not done its work, whatever code it left with.
+        (ContainerState::Exited { code: 0 }, ServiceKind::OneShot)
+            if memory.stopped_at.is_none() =>
+        {
+            Standing::Ready
+        }
         (ContainerState::Exited { code }, _) => Standing::Ended { code },
         (ContainerState::Removing, _) => Standing::Leaving,
         (ContainerState::Running { .. }, ServiceKind::OneShot) => Standing::Pending { why: None },

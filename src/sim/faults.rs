@@ -159,13 +159,15 @@ pub struct FaultPlan {
     pub rates: Vec<Rate>,
     /// After this time, in milliseconds, nothing goes wrong by chance any more.
     pub until: i64,
+    /// This fault at the n-th call, from 0, of this kind: what is rare is met too.
+    pub focus: Option<(Call, Fault, u64)>,
     /// This fault at exactly the call with this number.
     pub at: Option<(u64, Fault)>,
 }
 
 impl FaultPlan {
-    /// Returns what happens to the call with this number.
-    pub fn decide(&self, call: Call, index: u64, now: i64) -> Option<Fault> {
+    /// Returns what happens to the call with this number, the n-th of its kind.
+    pub fn decide(&self, call: Call, index: u64, nth: u64, now: i64) -> Option<Fault> {
         if let Some((at, fault)) = self.at
             && at == index
         {
@@ -173,6 +175,11 @@ impl FaultPlan {
         }
         if now >= self.until {
             return None;
+        }
+        if let Some((focus, fault, at)) = self.focus
+            && (focus, at) == (call, nth)
+        {
+            return Some(fault);
         }
         let mut draw = prng::hash(self.seed, index, 1) % 10_000;
         for rate in &self.rates {

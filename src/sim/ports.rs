@@ -28,7 +28,7 @@ use super::{
     counters::Feature,
     faults::{Call, Fault},
     mutant::Mutant,
-    world::{Creation, Start, World},
+    world::{Creation, SimContainer, Start, World},
 };
 
 /// Wall-clock milliseconds since 1970 at which every scenario begins.
@@ -167,7 +167,8 @@ fn timed_out() -> Failure {
 impl World {
     /// Counts a call and decides its fault.
     fn meet(&mut self, call: Call, subject: &str) -> Option<Fault> {
-        let fault = self.faults.decide(call, self.calls, self.now);
+        let nth = self.counters.calls.get(&call).copied().unwrap_or_default();
+        let fault = self.faults.decide(call, self.calls, nth, self.now);
         self.counters.called(call);
         let number = self.calls;
         self.calls += 1;
@@ -328,7 +329,9 @@ impl Engine for SimPort {
             if let Some(container) = world.docker.get_mut(id) {
                 container.restart = RestartPolicy::No;
             }
-            world.docker.end(id, 0);
+            // SIGTERM ends what does not handle it; a server that does exits with 0.
+            let code = world.docker.get(id).map_or(0, SimContainer::code_when_told_to_stop);
+            world.docker.end(id, code);
             world.engine_told = true;
             Ok(())
         };

@@ -67,12 +67,12 @@ pub fn run_seed(seed: u64) -> Verdict {
 
 /// Runs a scenario without keeping its trace.
 pub fn run(scenario: &Scenario) -> Verdict {
-    Run::new(scenario, Trace::none()).to_the_end()
+    Run::new(scenario, Trace::none()).finish()
 }
 
 /// Runs a scenario and keeps its trace.
 pub fn run_traced(scenario: &Scenario) -> Verdict {
-    Run::new(scenario, Trace::kept()).to_the_end()
+    Run::new(scenario, Trace::kept()).finish()
 }
 
 struct Run<'a> {
@@ -108,7 +108,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn to_the_end(mut self) -> Verdict {
+    fn finish(mut self) -> Verdict {
         self.storm();
         self.calm();
         let ending = match self.scenario.is_disturbed() {
@@ -174,6 +174,7 @@ impl<'a> Run<'a> {
         world.say(|| "-- from here on nothing goes wrong".to_owned());
         let now = world.now;
         world.faults.rates.clear();
+        world.faults.focus = None;
         world.docker.down_until = now;
         world.caddy.down_until = now;
         world.registry.down_until = now;

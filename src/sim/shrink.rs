@@ -31,6 +31,11 @@ fn smaller(scenario: &Scenario) -> Vec<Scenario> {
         candidate.faults.rates.remove(at);
         candidates.push(candidate);
     }
+    if scenario.faults.focus.is_some() {
+        let mut candidate = scenario.clone();
+        candidate.faults.focus = None;
+        candidates.push(candidate);
+    }
     if scenario.lost_wakes_percent > 0 {
         candidates.push(Scenario { lost_wakes_percent: 0, ..scenario.clone() });
     }

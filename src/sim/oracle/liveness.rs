@@ -36,9 +36,14 @@ impl World {
             let version = self.registry.version(&service.image);
             if version.is_some_and(|version| fate(version, service) == Fate::Unclear) {
                 self.oracle.last_whole.remove(&service.name);
+                self.oracle.unclear.insert(service.name.clone());
                 continue;
             }
+            // Nothing can be fallen back on that was not yet seen to be active.
+            let remembered = self.store.as_ref().and_then(|m| m.services.get(&service.name));
+            let active = remembered.and_then(|service| service.active.as_ref());
             if let Some(whole) = self.whole(service)
+                && active.is_some_and(|active| active.release == whole.release)
                 && self.oracle.last_whole.get(&service.name) != Some(&whole)
             {
                 self.oracle.last_whole.insert(service.name.clone(), whole);
@@ -132,14 +137,10 @@ impl World {
     /// only then must the world come to rest.
     pub(crate) fn is_expected_to_rest(&self) -> bool {
         let Ok(stack) = &self.file else { return false };
-        let unclear_before = |service: &Service| {
-            let last = self.oracle.last_whole.get(&service.name);
-            last.is_some_and(|whole| whole.fate == Fate::Unclear)
-        };
-        stack
-            .services
-            .values()
-            .all(|service| self.declared_fate(service) != Fate::Unclear && !unclear_before(service))
+        stack.services.values().all(|service| {
+            let was_clear = !self.oracle.unclear.contains(&service.name);
+            self.declared_fate(service) != Fate::Unclear && was_clear
+        })
     }
 
     /// Judges the world once nothing changes any more.

@@ -96,6 +96,8 @@ pub struct Oracle {
     foreign: BTreeSet<ContainerId>,
     /// The last release of each declared service that was seen whole.
     last_whole: BTreeMap<ServiceName, Whole>,
+    /// Services that declared a release of which nobody can say what becomes.
+    unclear: BTreeSet<ServiceName>,
     /// The store was lost at least once: earlier releases may be unknown.
     pub amnesia: bool,
 }
@@ -146,7 +148,13 @@ impl Oracle {
     }
 
     pub fn file_read(&mut self, stack: &Arc<Stack>) {
+        if self.knows.stack.as_ref().is_some_and(|known| Arc::ptr_eq(known, stack)) {
+            return;
+        }
         self.last_written.retain(|name, _| stack.services.contains_key(name));
+        self.holds.retain(|name, (declaration, _)| {
+            stack.services.get(name).is_some_and(|service| service.declaration() == *declaration)
+        });
         self.knows.stack = Some(Arc::clone(stack));
     }
 

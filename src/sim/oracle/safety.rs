@@ -184,7 +184,7 @@ impl World {
                     container.is_running() && dials_of(container).any(|d| d == *dial)
                 })
                 .collect();
-            if let Some(other) = at_dial.iter().find(|container| !of_release(*container)) {
+            if let Some(other) = at_dial.iter().find(|container| !of_release(container)) {
                 let release = &backend.release;
                 let text = format!("{dial} of {name} {release} belongs to {}", other.name);
                 return Some((Rule::S6, text));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::{
     domain::{DependsOn, ProbeCheck, ServiceKind, Slot, SlotChoice, Strategy},
     sim::{
-        faults::{Fault, FaultPlan, Rate},
+        faults::{Call, Fault, FaultPlan, Rate},
         prng::Prng,
         world::{Shelf, Version, behaviour::Behaviour, operator::Act},
     },
@@ -155,7 +155,8 @@ fn edits(prng: &mut Prng, mut drafts: Vec<ServiceDraft>) -> Vec<(i64, Act)> {
     let mut before = drafts.clone();
     let all = drafts.clone();
     for _ in 0..prng.between(2, 6) {
-        at += *prng.pick(&[300, 4_000, 20_000, 60_000]);
+        // Images are looked through every ten minutes: few edits come so late.
+        at += if prng.chance(4) { 620_000 } else { *prng.pick(&[300, 4_000, 20_000, 60_000]) };
         let now = drafts.clone();
         if prng.chance(15) {
             // `git revert`
@@ -221,7 +222,7 @@ fn accidents(prng: &mut Prng, names: &[&'static str], end: i64, acts: &mut Vec<(
     }
     for _ in 0..prng.between(1, 6) {
         let at = prng.between(0, end);
-        let name: &str = *prng.pick(names);
+        let name: &str = names[usize::try_from(prng.between(0, 3)).expect("small") % names.len()];
         let service = service_name(name);
         let nth = usize::try_from(prng.between(0, 5)).expect("not negative");
         let millis = *prng.pick(&[500, 5_000, 30_000]);
@@ -264,7 +265,11 @@ fn faults(prng: &mut Prng, seed: u64, until: i64) -> FaultPlan {
             prng.chance(35).then_some(Rate { fault, per_ten_thousand })
         })
         .collect();
-    FaultPlan { seed, rates, until, at: None }
+    let call = *prng.pick(&Call::ALL);
+    let fault = *prng.pick(call.faults());
+    let nth = *prng.pick(&[0, 0, 1, 2, 5]);
+    let focus = prng.chance(50).then_some((call, fault, nth));
+    FaultPlan { seed, rates, until, focus, at: None }
 }
 
 #[cfg(test)]

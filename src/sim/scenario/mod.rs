@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::domain::Stack;
 
 use super::{
-    faults::FaultPlan,
+    faults::{Fault, FaultPlan},
     mutant::Mutant,
     world::{Version, operator::Act},
 };
@@ -58,8 +58,13 @@ impl Scenario {
             | Act::LoseStore
             | Act::KillController => false,
         };
-        let crashes_only =
-            self.faults.rates.iter().all(|r| super::faults::Fault::CRASHES.contains(&r.fault));
+        let mut faults = self
+            .faults
+            .rates
+            .iter()
+            .map(|rate| rate.fault)
+            .chain(self.faults.focus.map(|(_, fault, _)| fault));
+        let crashes_only = faults.all(|fault| Fault::CRASHES.contains(&fault));
         !crashes_only || self.acts.iter().any(|(_, act)| disturbs(act))
     }
 }

@@ -126,6 +126,19 @@ impl SimContainer {
         })
     }
 
+    /// Returns its exit code after SIGTERM: a job does not handle the signal.
+    pub fn code_when_told_to_stop(&self) -> i64 {
+        match self.behaviour {
+            Behaviour::ExitsAfter { .. } => 143,
+            Behaviour::ReadyAfter(_)
+            | Behaviour::NeverReady
+            | Behaviour::ReadyThenExits { .. }
+            | Behaviour::ReadyThenSick { .. }
+            | Behaviour::Flapping { .. }
+            | Behaviour::CannotStart => 0,
+        }
+    }
+
     /// Returns whether its restart policy would start it after it ended by itself.
     pub fn comes_back(&self, code: i64) -> bool {
         if self.stopped_by_hand {

@@ -226,5 +226,8 @@ fn a_refused_write_to_the_proxy_is_paced_and_said() {
         let failure = Failure { kind: FailureKind::Refused, message };
         scene.seen.outcomes.push(Outcome::Failed { subject: Subject::Proxy, failure });
     });
-    assert_snapshot!(scene.plan(), @"");
+    assert_snapshot!(scene.plan(), @r"
+        shop is progressing: first deployment
+          waits: try 2 in 1s: two servers listen on :443
+    ");
 }

@@ -292,6 +292,7 @@ fn a_wiped_proxy_gets_the_active_slot_back_before_its_probes_are_in() {
     let scene = Scene::of([tagged(service("shop"), "v2")])
         .replica("shop", Blue, "v1", 1, RUNNING)
         .active("shop", Blue, "v1")
+        .unrouted_for("shop", Blue, "v1", 1)
         .replica("shop", Green, "v2", 1, RUNNING);
     assert_snapshot!(scene.plan(), @r"
         write routes: shop: nothing → blue v1

@@ -73,6 +73,7 @@ fn after_the_flip_the_old_ones_go_and_the_new_ones_come() {
         .unrouted_for("api", Blue, "v1", 40);
     assert_snapshot!(scene.plan(), @r"
         create demo-api-blue-v2-3 (api:v2 in blue)
+        stop demo-api-blue-v1-1
         api is degraded: 2 of 3 replicas ready
           waits: 2 of 3 ready in blue
     ");
