@@ -13,6 +13,7 @@
 //! | `routing` | which release answers the route |
 //! | `blue_green`, `rolling`, `recreate` | how one release replaces another |
 //! | `orphans`, `prune` | what nothing declares or needs any more |
+//! | `watch` | what is remembered of each container |
 //! | `remember` | what the next pass has to know and cannot observe |
 //! | `check` | S1 to S5 once more, against the finished plan |
 
@@ -33,6 +34,7 @@ mod step;
 mod verdict;
 pub mod view;
 mod waiting;
+mod watch;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

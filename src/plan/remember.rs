@@ -4,26 +4,21 @@
 //! Timers start when something is *first seen*; forgetting all of it starts
 //! them anew and breaks nothing.
 
-use std::{collections::BTreeMap, time::Duration};
-
 use crate::domain::{
-    Container, ContainerId, ImageRef, Memory, Release, ServiceKind, ServiceName, Snapshot, Stack,
-    Timestamp,
+    ContainerId, ImageRef, Memory, Release, ServiceKind, ServiceName, Snapshot, Stack, Timestamp,
     memory::{
         Attempts, Event, EventKind, MAX_HISTORY, Placement, ReplicaMemory, RolloutMemory,
-        ServiceMemory, Traffic,
+        ServiceMemory,
     },
-    snapshot::{ContainerState, Failure, Outcome, Subject, Work},
+    snapshot::{Failure, Outcome, Subject},
     time::Now,
 };
 
 use super::{
     aim::{self, Course, course},
-    view::{Probed, View, World, placement_of, probed},
+    view::{View, World, placement_of},
+    watch,
 };
-
-/// How long a replica has to stay ready before its earlier deaths are forgotten.
-const FORGIVEN_AFTER: Duration = Duration::from_secs(60);
 
 /// Returns what is to be known after this pass.
 pub fn remember(stack: &Stack, memory: &Memory, seen: &Snapshot, now: Now) -> Memory {
@@ -32,7 +27,7 @@ pub fn remember(stack: &Stack, memory: &Memory, seen: &Snapshot, now: Now) -> Me
         learn(&mut memory, outcome, now);
     }
     if let Some(containers) = seen.containers.known() {
-        watch_replicas(stack, &mut memory, seen, containers, now.at);
+        watch::replicas(stack, &mut memory, seen, containers, now.at);
     }
     if let Some(proxy) = seen.proxy.known()
         && proxy.intact
@@ -136,105 +131,6 @@ fn attempts_at<'m>(memory: &'m mut Memory, subject: &Subject) -> &'m mut Option<
 fn once_more(earlier: Option<Attempts>, failure: &Failure, at: Timestamp) -> Attempts {
     let count = earlier.map_or(0, |attempts| attempts.count).saturating_add(1);
     Attempts { count, last_at: at, failure: failure.clone() }
-}
-
-fn watch_replicas(
-    stack: &Stack,
-    memory: &mut Memory,
-    seen: &Snapshot,
-    containers: &[Container],
-    now: Timestamp,
-) {
-    let mut replicas: BTreeMap<&ServiceName, BTreeMap<_, ReplicaMemory>> = BTreeMap::new();
-    for container in containers {
-        let service = memory.services.get(&container.service);
-        let before = service.and_then(|service| service.replicas.get(&container.id)).cloned();
-        let after = watch(stack, seen, container, before, now);
-        replicas.entry(&container.service).or_default().insert(container.id.clone(), after);
-    }
-    for service in memory.services.values_mut() {
-        service.replicas.clear();
-    }
-    for (name, replicas) in replicas {
-        memory.services.entry(name.clone()).or_default().replicas = replicas;
-    }
-}
-
-fn watch(
-    stack: &Stack,
-    seen: &Snapshot,
-    container: &Container,
-    before: Option<ReplicaMemory>,
-    now: Timestamp,
-) -> ReplicaMemory {
-    let is_new = before.is_none();
-    let mut replica = before.unwrap_or_default();
-    let service = stack.services.get(&container.service);
-    let passes =
-        service.is_some_and(|service| matches!(probed(seen, service, container), Probed::Passes));
-    replica.probed_ready_since = match (passes, replica.probed_ready_since) {
-        (true, Some(since)) => Some(since),
-        (true, None) => Some(now),
-        (false, _) => None,
-    };
-    if replica.probed_ready_since.is_some_and(|since| since + FORGIVEN_AFTER <= now) {
-        replica.deaths = 0;
-    }
-    match container.state {
-        ContainerState::Running { .. } | ContainerState::Paused | ContainerState::Created => {
-            replica.died_at = None;
-        }
-        // Seen for the first time, it may have been stopped on purpose long ago.
-        ContainerState::Exited { .. } | ContainerState::Removing if is_new => {}
-        ContainerState::Restarting | ContainerState::Exited { .. } | ContainerState::Removing => {
-            if replica.died_at.is_none() {
-                replica.died_at = Some(now);
-                if replica.stopped_at.is_none() {
-                    replica.deaths = replica.deaths.saturating_add(1);
-                }
-            }
-        }
-    }
-    // Told apart here as well, in case the end of the step is never heard of.
-    let subject =
-        Subject::Replica { service: container.service.clone(), container: container.name.clone() };
-    if seen.busy.get(&subject) == Some(&Work::TakesAway) {
-        replica.stopped_at = Some(now);
-    }
-    replica.traffic = traffic(seen, container, is_new, replica.traffic, now);
-    replica
-}
-
-fn traffic(
-    seen: &Snapshot,
-    container: &Container,
-    is_new: bool,
-    before: Traffic,
-    now: Timestamp,
-) -> Traffic {
-    let Some(proxy) = seen.proxy.known() else {
-        // What the proxy does now is not known: the worst is assumed.
-        return if is_new { Traffic::Routed } else { before };
-    };
-    let backend = proxy.table.get(&container.service).map(|state| &state.backend);
-    let is_routed = backend.is_some_and(|backend| {
-        let port = container.route_port;
-        let mut addresses = container.addresses.values();
-        addresses.any(|ip| port.is_some_and(|port| backend.dials.contains(&(*ip, port).into())))
-    });
-    match (is_routed, before) {
-        (true, _) => Traffic::Routed,
-        (false, Traffic::Routed) => Traffic::UnroutedSince(now),
-        (false, Traffic::UnroutedSince(since)) => Traffic::UnroutedSince(since),
-        (false, Traffic::NeverRouted) => {
-            let never_ran = container.state == ContainerState::Created;
-            let takes_no_requests = container.route_port.is_none();
-            match is_new && !never_ran && !takes_no_requests {
-                true => Traffic::UnroutedSince(now),
-                false => Traffic::NeverRouted,
-            }
-        }
-    }
 }
 
 /// Follows one declared service: what is active, the rollout, the bake, the hold.

@@ -1,0 +1,105 @@
+//! The ports beside engine and proxy: probes, ledger, file and clock.
+
+use super::*;
+
+impl Prober for SimPort {
+    fn watch(&self, targets: BTreeMap<ContainerId, ProbeTarget>) {
+        let mut world = self.world();
+        let now = world.now;
+        if !world.crashed {
+            world.probes.watch(targets, now);
+        }
+    }
+
+    fn standings(&self) -> BTreeMap<ContainerId, ProbeStanding> {
+        let mut world = self.world();
+        let mut standings = world.probes.standings();
+        let now = world.now;
+        world.oracle.probes_seen(&standings, now);
+        if world.mutant == Some(Mutant::SkipReadiness) {
+            for container in world.docker.list(now) {
+                let ready = ProbeStanding { ready: true, probes: 1, last_failure: None };
+                standings.insert(container.id, ready);
+            }
+        }
+        standings
+    }
+}
+
+impl Ledger for SimPort {
+    fn load(&self) -> Memory {
+        self.call_now(Call::LoadMemory, "", Memory::default(), |world| {
+            let stored = world.store.clone().unwrap_or_default();
+            let text = serde_json::to_string(&stored).expect("a memory serialises");
+            serde_json::from_str(&text).expect("what was serialised reads back")
+        })
+    }
+
+    fn save(&self, memory: &Memory) -> Result<(), Failure> {
+        let mut world = self.world();
+        if world.crashed {
+            return Ok(());
+        }
+        let fault = world.meet(Call::SaveMemory, "");
+        match fault {
+            Some(Fault::CrashBefore) => world.crash(),
+            Some(Fault::ErrorBefore) => {
+                let message = "no space left on device".to_owned();
+                return Err(Failure { kind: FailureKind::Transient, message });
+            }
+            Some(Fault::CrashAfter) => {
+                world.keep(memory);
+                world.crash();
+            }
+            Some(Fault::ErrorAfter | Fault::SlowBefore | Fault::SlowAfter) | None => {
+                world.keep(memory);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl World {
+    fn keep(&mut self, memory: &Memory) {
+        self.judge_memory(memory);
+        let mut memory = memory.clone();
+        if self.mutant == Some(Mutant::ForgetHolds) {
+            memory.services.values_mut().for_each(|service| service.hold = None);
+        }
+        self.store = Some(memory);
+    }
+}
+
+impl Source for SimPort {
+    fn load(&self) -> impl Future<Output = Result<Stack, String>> + Send {
+        let file = self.call_now(Call::LoadStack, "", Err("killed".to_owned()), |world| {
+            let file = world.file.clone();
+            if let Ok(stack) = &file {
+                world.oracle.file_read(stack);
+            }
+            file.map(|stack| world.mutate_stack(&stack))
+        });
+        let port = self.clone();
+        async move {
+            if port.world().crashed {
+                return pending().await;
+            }
+            file
+        }
+    }
+}
+
+impl Clock for SimPort {
+    fn now(&self) -> Timestamp {
+        let world = self.world();
+        Timestamp(world.now - world.booted_at)
+    }
+
+    fn unix_ms(&self) -> i64 {
+        BEGIN_UNIX_MS + self.world().now
+    }
+
+    fn boot_id(&self) -> String {
+        format!("boot-{}", self.world().boots)
+    }
+}
