@@ -10,7 +10,7 @@ use crate::domain::{
     Container, ContainerId, Digest, ImageId, ImageRef, Memory, Probe, Resolution, RouteTable,
     Stack,
     release::RestartPolicy,
-    snapshot::{Failure, Host, ProbeStanding, ProxyState},
+    snapshot::{Failure, Host, InFlight, ProbeStanding, ProxyState},
     stack::{NetworkSpec, ProxyConfig, VolumeSpec},
     time::Timestamp,
 };
@@ -100,6 +100,12 @@ pub trait Proxy: Send + Sync {
         &self,
         config: &ProxyConfig,
     ) -> impl Future<Output = Result<ProxyState, Failure>> + Send;
+
+    /// Counts the requests in flight, with one call.
+    fn in_flight(
+        &self,
+        config: &ProxyConfig,
+    ) -> impl Future<Output = Result<InFlight, Failure>> + Send;
 
     /// Makes our part exactly `table` in one atomic write, and touches nothing
     /// else. Writing what stands already changes nothing.

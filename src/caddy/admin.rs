@@ -9,9 +9,10 @@ use std::time::Duration;
 use backon::{ExponentialBuilder, Retryable};
 use reqwest::{
     Method, StatusCode,
-    header::{ETAG, HOST, HeaderValue, IF_MATCH},
+    header::{CONTENT_TYPE, ETAG, HOST, HeaderValue, IF_MATCH},
     redirect,
 };
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::domain::{snapshot::FailureKind, stack::AdminEndpoint};
@@ -28,10 +29,12 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest answer that is read. 5,000 routes take about 5 MB.
 const MAX_ANSWER_BYTES: usize = 64 << 20;
 
-/// The most of Caddy's own words that an error repeats.
-const MAX_QUOTED_CHARS: usize = 500;
+/// The most of Caddy's own words that an error repeats, from their beginning and
+/// from their end, where the cause stands.
+const MAX_QUOTED_CHARS: (usize, usize) = (100, 400);
 
 const ROOT: &str = "/config/";
+const ADAPT: &str = "/adapt";
 
 /// A client of one admin endpoint.
 #[derive(Debug)]
@@ -138,15 +141,20 @@ impl Answer {
     }
 
     /// Returns Caddy's own words, in one line of bounded length.
-    fn message(&self) -> String {
+    pub fn message(&self) -> String {
         let json: Option<Value> = serde_json::from_slice(&self.body).ok();
         let error = json.as_ref().and_then(|json| json.get("error")?.as_str());
         let text = String::from_utf8_lossy(&self.body);
         let words = error.unwrap_or(&text).split_whitespace().collect::<Vec<_>>().join(" ");
-        match words.char_indices().nth(MAX_QUOTED_CHARS) {
-            Some((end, _)) => format!("{}…", &words[..end]),
+        let (first, last) = MAX_QUOTED_CHARS;
+        match words.chars().count().checked_sub(first + last) {
             None if words.is_empty() => self.status.to_string(),
-            None => words,
+            None | Some(0) => words,
+            Some(left_out) => {
+                let first_words = words.chars().take(first);
+                let last_words = words.chars().skip(first + left_out);
+                first_words.chain(['…']).chain(last_words).collect()
+            }
         }
     }
 }
@@ -220,10 +228,16 @@ impl Admin {
         if !answer.is_success() {
             return Err(self.unreadable(&answer));
         }
-        let root = self.json(&answer)?;
+        let root: Value = self.json(&answer)?;
         let computed = || ETag::computed(ROOT, &answer.body);
         let is_missing = root.pointer("/apps/http").is_none_or(Value::is_null);
         Ok(is_missing.then(|| answer.etag.clone().unwrap_or_else(computed)))
+    }
+
+    /// Reads what is no configuration. One request.
+    pub async fn read<T: DeserializeOwned>(&self, path: &str) -> Result<T, AdminError> {
+        let answer = self.get_as(path, &[]).await?;
+        if answer.is_success() { self.json(&answer) } else { Err(self.unreadable(&answer)) }
     }
 
     /// Sends one write, on condition that what was read still stands.
@@ -244,6 +258,15 @@ impl Admin {
         // belong to a write that was applied: that is for the caller to find out.
         let answer = send.retry(while_it_restarts()).when(AdminError::is_no_connection).await?;
         if answer.is_success() { Ok(()) } else { Err(self.refusal(&answer)) }
+    }
+
+    /// Lets Caddy turn a Caddyfile into its JSON, which changes nothing.
+    pub async fn adapt(&self, caddyfile: String) -> Result<Answer, AdminError> {
+        let adapt = || {
+            let request = self.request(Method::POST, ADAPT).header(CONTENT_TYPE, "text/caddyfile");
+            self.answer(request.body(caddyfile.clone()))
+        };
+        adapt.retry(while_it_restarts()).when(|e| e.is_no_connection() || e.is_cut_off()).await
     }
 
     /// Gets a path with extra headers, again while the admin server restarts.
@@ -290,10 +313,10 @@ impl Admin {
         Ok(Answer { status, etag, body })
     }
 
-    fn json(&self, answer: &Answer) -> Result<Value, AdminError> {
+    fn json<T: DeserializeOwned>(&self, answer: &Answer) -> Result<T, AdminError> {
         serde_json::from_slice(&answer.body).map_err(|error| AdminError::NotCaddy {
             endpoint: self.name.clone(),
-            message: format!("its answer is not JSON ({error})"),
+            message: format!("its answer is not what was asked for ({error})"),
         })
     }
 

@@ -5,7 +5,9 @@
 //! | --- | --- |
 //! | a stack's top-level route | `quaymaster-STACK` |
 //! | a service's route | `quaymaster-STACK.SERVICE` |
-//! | a service's handler | `quaymaster-STACK.SERVICE.SLOT.RELEASE.PORT.STREAM_CLOSE_DELAY` |
+//! | its handler, by admin API | `….SLOT.RELEASE.PORT.STREAM_CLOSE_DELAY`, with a standby `.SLOT.RELEASE` |
+//! | its handler, by switch file | `….switch.PORT.STREAM_CLOSE_DELAY` |
+//! | a lane of that | `….LANE` |
 //!
 //! A name has no dot, so no two of these are ever equal (Caddy refuses equal
 //! ones since 2.11.2): `quaymaster-a-b` is the stack `a-b` and never service
@@ -15,18 +17,33 @@
 
 use std::time::Duration;
 
-use crate::domain::{ReleaseId, ServiceName, Slot, StackName};
+use crate::domain::{ServiceName, StackName, memory::Placement};
+
+use super::lane::Lane;
 
 /// What every id of every stack begins with.
 const PREFIX: &str = "quaymaster-";
 
+/// What the id of a handler has that leaves the choice to a switch file.
+const SWITCH: &str = "switch";
+
 /// What the id of a service's handler tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Berth {
-    pub slot: Slot,
-    pub release: ReleaseId,
+pub struct Label {
+    pub to: Destination,
     pub port: u16,
     pub stream_close_delay: Duration,
+}
+
+/// Where a service's handler sends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Destination {
+    Release {
+        active: Placement,
+        standby: Option<Placement>,
+    },
+    /// To whichever the switch file says.
+    Switch,
 }
 
 /// Returns whether the id belongs to any stack's top-level route.
@@ -44,11 +61,24 @@ pub fn of_service(stack: &StackName, service: &ServiceName) -> String {
     format!("{PREFIX}{stack}.{service}")
 }
 
-/// Returns the id of the handler that sends to the berth.
-pub fn of_berth(stack: &StackName, service: &ServiceName, berth: &Berth) -> String {
-    let Berth { slot, release, port, stream_close_delay } = berth;
+/// Returns the id of the service's handler.
+pub fn of_handler(stack: &StackName, service: &ServiceName, label: &Label) -> String {
+    let Label { to, port, stream_close_delay } = label;
     let delay = exact_text(*stream_close_delay);
-    format!("{}.{slot}.{release}.{port}.{delay}", of_service(stack, service))
+    let of_service = of_service(stack, service);
+    match to {
+        Destination::Switch => format!("{of_service}.{SWITCH}.{port}.{delay}"),
+        Destination::Release { active, standby } => {
+            let standby = standby.as_ref().map(|it| format!(".{}.{}", it.slot, it.release));
+            let standby = standby.unwrap_or_default();
+            format!("{of_service}.{}.{}.{port}.{delay}{standby}", active.slot, active.release)
+        }
+    }
+}
+
+/// Returns the id of what sends to one lane of the service.
+pub fn of_lane(stack: &StackName, service: &ServiceName, lane: Lane) -> String {
+    format!("{}.{}", of_service(stack, service), lane.as_str())
 }
 
 /// Returns the service that the id of a route names.
@@ -57,16 +87,28 @@ pub fn service(stack: &StackName, id: &str) -> Option<ServiceName> {
 }
 
 /// Returns what the id of a service's handler tells.
-pub fn berth(stack: &StackName, service: &ServiceName, id: &str) -> Option<Berth> {
+pub fn label(stack: &StackName, service: &ServiceName, id: &str) -> Option<Label> {
     let told = id.strip_prefix(&of_service(stack, service))?.strip_prefix('.')?;
-    let mut parts = told.split('.');
-    let berth = Berth {
-        slot: parts.next()?.parse().ok()?,
-        release: parts.next()?.to_owned().try_into().ok()?,
-        port: parts.next()?.parse().ok()?,
-        stream_close_delay: parse_exact_text(parts.next()?)?,
+    let parts: Vec<&str> = told.split('.').collect();
+    let (to, port, delay) = match parts[..] {
+        [SWITCH, port, delay] => (Destination::Switch, port, delay),
+        [slot, release, port, delay] => {
+            let active = placement(slot, release)?;
+            (Destination::Release { active, standby: None }, port, delay)
+        }
+        [slot, release, port, delay, standby_slot, standby_release] => {
+            let active = placement(slot, release)?;
+            let standby = Some(placement(standby_slot, standby_release)?);
+            (Destination::Release { active, standby }, port, delay)
+        }
+        _ => return None,
     };
-    parts.next().is_none().then_some(berth)
+    let stream_close_delay = parse_exact_text(delay)?;
+    Some(Label { to, port: port.parse().ok()?, stream_close_delay })
+}
+
+fn placement(slot: &str, release: &str) -> Option<Placement> {
+    Some(Placement { slot: slot.parse().ok()?, release: release.to_owned().try_into().ok()? })
 }
 
 /// Returns the span in the largest unit that loses nothing; Caddy reads the
@@ -108,14 +150,24 @@ mod tests {
     }
 
     #[test]
-    fn an_id_that_says_more_or_less_than_a_berth_tells_nothing() {
+    fn an_id_that_says_more_or_less_than_a_label_tells_nothing() {
         let (stack, service) = ("shop".parse().unwrap(), "web".parse().unwrap());
-        let read = |id: &str| berth(&stack, &service, id);
-        assert!(read("quaymaster-shop.web.green.0123456789ab.8001.30s").is_some());
+        let read = |id: &str| label(&stack, &service, id);
+        for id in [
+            "quaymaster-shop.web.green.0123456789ab.8001.30s",
+            "quaymaster-shop.web.green.0123456789ab.8001.30s.blue.ba9876543210",
+            "quaymaster-shop.web.switch.8001.30s",
+        ] {
+            let label = read(id).unwrap();
+            assert_eq!(of_handler(&stack, &service, &label), id);
+        }
         for id in [
             "quaymaster-shop.web",
             "quaymaster-shop.web.green.0123456789ab.8001",
             "quaymaster-shop.web.green.0123456789ab.8001.30s.x",
+            "quaymaster-shop.web.green.0123456789ab.8001.30s.blue.ba9876543210.x",
+            "quaymaster-shop.web.switch.8001",
+            "quaymaster-shop.web.1",
             "quaymaster-shop.web.green.0123456789ab.70000.30s",
             "quaymaster-shop.web.green.0123456789ab.8001.30",
             "quaymaster-shop.web.teal.0123456789ab.8001.30s",

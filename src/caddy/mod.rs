@@ -1,53 +1,78 @@
-//! The [`Proxy`] port over Caddy's admin API.
+//! The [`Proxy`] port over Caddy's admin API and a folder of switch files.
 //!
 //! Place: an adapter; it knows `domain` and `ports`, and Caddy's JSON never
 //! leaves this folder. Flow of a pass: `admin` reads `apps.http` with one
-//! request, `app` looks into it, `place` picks the server, `read` turns
-//! our subtree into a route table, `render` turns a table into the subtree
-//! (with `precedence` deciding whose route comes first), and `change` finds
-//! the one write that makes what stands what should stand.
+//! request, `app` looks into it, `place` picks the server, `read` turns our
+//! subtree back into routes and `standing` joins them with what `switch` found;
+//! `render` turns a table into the subtree (with `precedence` deciding whose
+//! route comes first and `forward` how a request is sent on), and `change` finds
+//! the one write that makes what stands what should stand. `in_flight`
+//! counts what a drain waits for.
 //!
-//! Observing and writing share `change`: a subtree is intact exactly when
+//! Traffic moves by one of two mechanisms. By the admin API, the configuration
+//! names what answers, and a flip is a write of it, which rebuilds all of Caddy's
+//! servers. By switch file, the configuration has two lanes for each service
+//! (`lane`) and a file chooses (`switch`): a flip is a rename, and where the
+//! next release comes to addresses that a lane has already, nothing else. The
+//! switch file is used where Caddy itself has shown that it sees the folder.
+//!
+//! Observing and writing share `standing`: what stands is intact exactly when
 //! writing the table that was read from it would change nothing.
 //!
 //! Deliberately absent: writes through `/id/…` (with a second writer they hit
 //! the wrong route, even under `If-Match`), `POST /load` (it ignores
-//! `If-Match` and owns everybody's configuration), Caddy's health checks (one
-//! false alarm on a single upstream is an outage; the prober decides), and a
+//! `If-Match` and owns everybody's configuration), Caddy's health checks on
+//! a single upstream (one false alarm is an outage; the prober decides), and a
 //! `caddy` child process (Caddy may run in a container).
 
 mod admin;
 mod app;
 mod change;
+#[cfg(test)]
+mod crash_anywhere;
 mod dialect;
 mod etag;
+mod forward;
 mod ids;
+mod in_flight;
+mod lane;
 mod place;
 mod precedence;
 mod read;
 mod render;
 #[cfg(test)]
 mod round_trip;
+mod standing;
+mod switch;
 
-use std::time::Duration;
+use std::{
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use tokio::sync::Mutex;
 use tracing::warn;
 
 use crate::{
     domain::{
-        RouteTable, StackName,
-        snapshot::{Failure, FailureKind, ProxyState},
-        stack::{AdminEndpoint, ProxyConfig},
+        RouteState, RouteTable, StackName,
+        snapshot::{Failure, FailureKind, FlipMechanism, InFlight, ProxyState},
+        stack::{AdminEndpoint, FlipChoice, ProxyConfig},
     },
     ports::Proxy,
 };
 
 use admin::{Admin, AdminError};
-use app::HttpApp;
 use change::Write;
 use dialect::{Dialect, Streams};
+use etag::ETag;
 use place::PlaceError;
+use standing::{Change, Rest, Standing};
+use switch::{
+    Access, Folder,
+    sight::{self, Sight},
+};
 
 /// How often one write starts again from the top because someone else changed
 /// the configuration meanwhile, or because its answer was lost.
@@ -61,6 +86,7 @@ const LOST_ANSWER_PAUSE: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub struct Caddy {
     stack: StackName,
+    folder: Folder,
     /// Held for a whole observation or write: Caddy restarts its admin server
     /// at each change, so a call beside a write loses its connection.
     link: Mutex<Option<Link>>,
@@ -72,6 +98,8 @@ struct Link {
     endpoint: AdminEndpoint,
     admin: Admin,
     dialect: Dialect,
+    /// What Caddy saw of the switch folder, as that was then.
+    sight: Option<(switch::folder::Stamp, Sight)>,
 }
 
 /// Why our routes could not be read or written.
@@ -88,12 +116,31 @@ enum CaddyError {
     Contended { endpoint: String },
     #[error("the route of `{service}` has no replica to send to")]
     NoDials { service: String },
+    #[error("{why}")]
+    Blocked { why: String },
+    #[error("cannot write the switch files in {}", folder.display())]
+    Switch {
+        folder: PathBuf,
+        #[source]
+        source: io::Error,
+    },
 }
 
 impl Caddy {
-    /// Returns the routes of `stack` in whichever Caddy the calls name.
-    pub fn new(stack: &StackName) -> Caddy {
-        Caddy { stack: stack.clone(), link: Mutex::new(None) }
+    /// Returns the routes of `stack` in whichever Caddy the calls name, with its
+    /// switch files below `state_dir`.
+    pub fn new(stack: &StackName, state_dir: &Path) -> Caddy {
+        Caddy::with(stack, state_dir, Access::Controls)
+    }
+
+    /// Returns the same for a look: nothing is created in `state_dir`.
+    pub fn onlooking(stack: &StackName, state_dir: &Path) -> Caddy {
+        Caddy::with(stack, state_dir, Access::Looks)
+    }
+
+    fn with(stack: &StackName, state_dir: &Path, access: Access) -> Caddy {
+        let folder = Folder::new(state_dir, stack, access);
+        Caddy { stack: stack.clone(), folder, link: Mutex::new(None) }
     }
 
     /// Runs `work` on the link to `endpoint`. A link that failed to connect is
@@ -131,24 +178,37 @@ async fn meet(endpoint: &AdminEndpoint) -> Result<Link, CaddyError> {
              (CVE-2026-27589); update to 2.11 or newer, or move its admin endpoint to a unix socket"
         );
     }
-    Ok(Link { endpoint: endpoint.clone(), admin, dialect })
+    Ok(Link { endpoint: endpoint.clone(), admin, dialect, sight: None })
 }
 
 impl Proxy for Caddy {
     async fn observe(&self, config: &ProxyConfig) -> Result<ProxyState, Failure> {
         self.linked(&config.admin, async |link| {
-            let standing = link.admin.read_http_app().await?;
-            link.dialect.hear(&standing);
-            Ok(self.state(config, &standing.app, &link.dialect))
+            let flip = self.mechanism(link, config.flip, Look::AsBefore).await?;
+            let read = link.admin.read_http_app().await?;
+            link.dialect.hear(&read);
+            let found = self.on_disk(Folder::read).await;
+            let standing =
+                Standing::new(&self.stack, config, &self.folder, &read.app, &found, flip);
+            Ok(standing.state(&link.dialect))
+        })
+        .await
+    }
+
+    async fn in_flight(&self, config: &ProxyConfig) -> Result<InFlight, Failure> {
+        self.linked(&config.admin, async |link| {
+            Ok(in_flight::count(&link.admin, &link.dialect).await?)
         })
         .await
     }
 
     async fn write(&self, config: &ProxyConfig, table: &RouteTable) -> Result<(), Failure> {
         self.linked(&config.admin, async |link| {
-            if let Some((service, _)) =
-                table.iter().find(|(_, state)| state.backend.dials.is_empty())
-            {
+            let goes_nowhere = |state: &RouteState| {
+                let standby = state.standby.as_ref();
+                state.backend.dials.is_empty() || standby.is_some_and(|it| it.dials.is_empty())
+            };
+            if let Some((service, _)) = table.iter().find(|(_, state)| goes_nowhere(state)) {
                 return Err(CaddyError::NoDials { service: service.to_string() });
             }
             let mut attempts = 0;
@@ -156,7 +216,7 @@ impl Proxy for Caddy {
                 match self.write_once(link, config, table).await? {
                     Attempt::Done => return Ok(()),
                     Attempt::Learned => {}
-                    Attempt::Overtaken => attempts += 1,
+                    Attempt::Halfway | Attempt::Overtaken => attempts += 1,
                     Attempt::AnswerLost => {
                         attempts += 1;
                         tokio::time::sleep(LOST_ANSWER_PAUSE * attempts).await;
@@ -169,10 +229,22 @@ impl Proxy for Caddy {
     }
 }
 
+/// Whether what Caddy saw before still counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Look {
+    /// Unless the folder is another one since, or who may pass to it.
+    AsBefore,
+    /// It does not: a rename that Caddy does not see moves nothing, and then the
+    /// release that still has the traffic would be drained and stopped.
+    Anew,
+}
+
 /// How one try of a write ended.
 enum Attempt {
     /// The table stands.
     Done,
+    /// What answered before does no longer, and the rest of the table can follow.
+    Halfway,
     /// Someone else has changed the configuration since it was read.
     Overtaken,
     /// It was refused for a word that this Caddy does not know; that happens
@@ -183,20 +255,80 @@ enum Attempt {
 }
 
 impl Caddy {
-    /// Reads, and sends the one write that is missing, if any.
+    /// Returns how traffic is to move, asking Caddy what it sees where that
+    /// matters.
+    async fn mechanism(
+        &self,
+        link: &mut Link,
+        choice: FlipChoice,
+        look: Look,
+    ) -> Result<FlipMechanism, CaddyError> {
+        match choice {
+            FlipChoice::AdminApi => return Ok(sight::as_the_file_says()),
+            FlipChoice::Auto | FlipChoice::SwitchFile => {}
+        }
+        let stamp = self.on_disk(Folder::stamp).await;
+        let sight = match (&link.sight, look) {
+            (Some((then, sight)), Look::AsBefore) if *then == stamp => sight.clone(),
+            (Some(_) | None, _) => {
+                let nonce = self.on_disk(Folder::nonce).await;
+                let sight = sight::look(&link.admin, &self.folder, nonce).await?;
+                // Leaving the nonce may have made the folder.
+                let stamp = self.on_disk(Folder::stamp).await;
+                link.sight.insert((stamp, sight)).1.clone()
+            }
+        };
+        Ok(sight::mechanism(choice, sight))
+    }
+
+    /// Reads, and does what is missing, if anything: the switch files, and the
+    /// one write between them.
     async fn write_once(
         &self,
         link: &mut Link,
         config: &ProxyConfig,
         table: &RouteTable,
     ) -> Result<Attempt, CaddyError> {
-        let standing = link.admin.read_http_app().await?;
-        link.dialect.hear(&standing);
-        let streams = link.dialect.streams();
-        let Some(write) = self.missing_write(config, &standing.app, table, streams)? else {
-            return Ok(Attempt::Done);
+        let flip = match table.is_empty() {
+            // Nothing is to flip.
+            true => FlipMechanism::SwitchFile,
+            false => self.mechanism(link, config.flip, Look::Anew).await?,
         };
-        let tag = match standing.etag {
+        if let FlipMechanism::Blocked { why } = flip {
+            return Err(CaddyError::Blocked { why });
+        }
+        let read = link.admin.read_http_app().await?;
+        link.dialect.hear(&read);
+        let found = self.on_disk(Folder::read).await;
+        let standing = Standing::new(&self.stack, config, &self.folder, &read.app, &found, flip);
+        let streams = link.dialect.streams();
+        let Change { course, write, rest } = standing.toward(table, streams)?;
+        self.switched(move |folder| folder.show(&course.before)).await?;
+        if let Some(write) = write {
+            match self.send(link, &write, read.etag, streams).await? {
+                Attempt::Done => {}
+                unfinished => return Ok(unfinished),
+            }
+        }
+        self.switched(move |folder| {
+            folder.show(&course.after)?;
+            folder.remove(&course.gone)
+        })
+        .await?;
+        Ok(match rest {
+            Rest::Nothing => Attempt::Done,
+            Rest::Follows => Attempt::Halfway,
+        })
+    }
+
+    async fn send(
+        &self,
+        link: &mut Link,
+        write: &Write,
+        tag: Option<ETag>,
+        streams: Streams,
+    ) -> Result<Attempt, CaddyError> {
+        let tag = match tag {
             Some(tag) => tag,
             // `apps.http` does not exist, so it has no tag: the whole
             // configuration's stands in for it, if that still lacks it.
@@ -205,12 +337,12 @@ impl Caddy {
                 None => return Ok(Attempt::Overtaken),
             },
         };
-        match link.admin.send(&write, &tag).await {
+        match link.admin.send(write, &tag).await {
             Ok(()) => Ok(Attempt::Done),
             Err(AdminError::Stale { .. }) => Ok(Attempt::Overtaken),
             Err(AdminError::AnswerLost { .. }) => Ok(Attempt::AnswerLost),
             Err(AdminError::Rejected { message, .. })
-                if streams == Streams::Untold && message.contains(render::STREAM_CLOSE_DELAY) =>
+                if streams == Streams::Untold && message.contains(forward::STREAM_CLOSE_DELAY) =>
             {
                 link.dialect.refused_stream_close_delay();
                 Ok(Attempt::Learned)
@@ -219,40 +351,21 @@ impl Caddy {
         }
     }
 
-    /// Returns the write that makes our part of `app` exactly `table`; None if
-    /// it is that already.
-    fn missing_write(
+    async fn switched(
         &self,
-        config: &ProxyConfig,
-        app: &HttpApp,
-        table: &RouteTable,
-        streams: Streams,
-    ) -> Result<Option<Write>, PlaceError> {
-        let id = ids::of_stack(&self.stack);
-        if table.is_empty() {
-            return Ok(change::without(app, &id));
-        }
-        let place = place::choose(app, config.listen.as_deref())?;
-        let route = render::subtree(&self.stack, table, place.https, streams);
-        Ok(change::with(app, &id, &place.site, route))
+        work: impl FnOnce(&Folder) -> io::Result<()> + Send + 'static,
+    ) -> Result<(), CaddyError> {
+        let failed = |source| CaddyError::Switch { folder: self.folder.path().to_owned(), source };
+        self.on_disk(work).await.map_err(failed)
     }
 
-    /// Returns our part of `app` as a route table, and whether it stands as we
-    /// would write it.
-    fn state(&self, config: &ProxyConfig, app: &HttpApp, dialect: &Dialect) -> ProxyState {
-        let ours = app.top_level(&ids::of_stack(&self.stack));
-        let table = ours.first().map(|spot| read::table(&self.stack, spot.route));
-        let table = table.unwrap_or_default();
-        let intact = match dialect.streams() {
-            Streams::Untold => [Streams::Outlive, Streams::AreCut].as_slice(),
-            Streams::Outlive => [Streams::Outlive].as_slice(),
-            Streams::AreCut => [Streams::AreCut].as_slice(),
-        }
-        .iter()
-        // A place that stays open is not intact: the write that follows is
-        // what tells the operator so.
-        .any(|&streams| matches!(self.missing_write(config, app, &table, streams), Ok(None)));
-        ProxyState { table, intact, version: dialect.version }
+    async fn on_disk<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Folder) -> T + Send + 'static,
+    ) -> T {
+        let folder = self.folder.clone();
+        let work = tokio::task::spawn_blocking(move || work(&folder));
+        work.await.expect("work on the folder does not panic")
     }
 }
 
@@ -260,8 +373,10 @@ impl CaddyError {
     fn into_failure(self) -> Failure {
         let kind = match &self {
             CaddyError::Admin(error) => error.kind(),
-            CaddyError::Place(_) | CaddyError::NoDials { .. } => FailureKind::Refused,
-            CaddyError::Contended { .. } => FailureKind::Transient,
+            CaddyError::Place(_) | CaddyError::NoDials { .. } | CaddyError::Blocked { .. } => {
+                FailureKind::Refused
+            }
+            CaddyError::Contended { .. } | CaddyError::Switch { .. } => FailureKind::Transient,
         };
         Failure { kind, message: with_cause(&self) }
     }

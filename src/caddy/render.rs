@@ -1,43 +1,62 @@
 //! A route table as Caddy's JSON.
 //!
-//! One top-level route per stack holds everything, so that all flips of a pass
-//! are one write and one `@id` finds it:
+//! One top-level route per stack holds everything, so that all changes of a
+//! pass are one write and one `@id` finds it:
 //!
 //! ```text
 //! quaymaster-STACK            match: all our hosts
 //! └ subroute
 //!   ├ quaymaster-STACK.api    match: host, path; terminal
-//!   │ └ …api.green.RELEASE…   reverse_proxy to the active slot's replicas
+//!   │ └ …api.green.RELEASE…   to the active release, by admin API
 //!   └ quaymaster-STACK.web    …
+//!     └ …web.switch…          by switch file: the first that matches
+//!       ├ file web.2+standby  to lane 2, what it cannot take to lane 1
+//!       ├ file web.2          to lane 2      (or web.2+standby, see `switch`)
+//!       ├ file web.1          to lane 1
+//!       └                     to lane 1, what it cannot take to lane 2
 //! ```
 //!
 //! The top-level route is not terminal: a request for one of our hosts with a
 //! path that no service has goes on to the routes behind ours.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use serde_json::{Value, json};
 
-use crate::domain::{RouteState, RouteTable, ServiceName, StackName};
+use crate::domain::{Backend, RouteTable, ServiceName, StackName, memory::Placement};
 
 use super::{
     dialect::Streams,
-    ids::{self, Berth},
+    forward::Manner,
+    ids::{self, Destination, Label},
+    lane::{Dials, Lane, Lanes, Sign, Standby},
     place::Https,
     precedence::{self, Ordered},
 };
 
-/// The field that Caddy before 2.7 refuses.
-pub const STREAM_CLOSE_DELAY: &str = "stream_close_delay";
-
-/// The longest span that Caddy can hold: Go counts nanoseconds in 63 bits.
-const LONGEST_SPAN: Duration = Duration::from_secs(i64::MAX as u64 / 1_000_000_000);
+/// What decides which release answers.
+#[derive(Clone, Copy, Debug)]
+pub enum Flips<'a> {
+    /// The configuration itself.
+    ByAdminApi,
+    /// A file in this folder; the configuration has these lanes.
+    BySwitchFile { folder: &'a Path, lanes: &'a BTreeMap<ServiceName, Lanes> },
+}
 
 /// Returns the stack's top-level route. The table is not empty.
-pub fn subtree(stack: &StackName, table: &RouteTable, https: Https, streams: Streams) -> Value {
+pub fn subtree(
+    stack: &StackName,
+    table: &RouteTable,
+    flips: Flips<'_>,
+    https: Https,
+    streams: Streams,
+) -> Value {
     let routes: Vec<Value> = precedence::order(table)
         .iter()
-        .map(|ordered| service_route(stack, ordered, streams))
+        .map(|ordered| service_route(stack, ordered, flips, streams))
         .collect();
     json!({
         "@id": ids::of_stack(stack),
@@ -58,7 +77,12 @@ fn our_hosts(table: &RouteTable, https: Https) -> Value {
     }
 }
 
-fn service_route(stack: &StackName, ordered: &Ordered<'_>, streams: Streams) -> Value {
+fn service_route(
+    stack: &StackName,
+    ordered: &Ordered<'_>,
+    flips: Flips<'_>,
+    streams: Streams,
+) -> Value {
     let path = &ordered.state.route.path;
     let matches = ordered.runs.iter().map(|run| {
         let mut matcher = json!({ "host": run.hosts, "path": [path] });
@@ -69,68 +93,81 @@ fn service_route(stack: &StackName, ordered: &Ordered<'_>, streams: Streams) -> 
         }
         matcher
     });
+    let state = ordered.state;
+    let manner = Manner { streams, stream_close_delay: state.stream_close_delay };
+    let (to, mut handler) = match flips {
+        Flips::ByAdminApi => {
+            let active = placement_of(&state.backend);
+            let standby = state.standby.as_ref().map(placement_of);
+            let handler = match &state.standby {
+                Some(standby) => manner.with_standby(&state.backend.dials, &standby.dials),
+                None => manner.to(&state.backend.dials),
+            };
+            (Destination::Release { active, standby }, handler)
+        }
+        Flips::BySwitchFile { folder, lanes } => {
+            let dials = &lanes[ordered.service].dials;
+            (Destination::Switch, switch(stack, ordered.service, folder, dials, manner))
+        }
+    };
+    let label = Label { to, port: state.route.port, stream_close_delay: state.stream_close_delay };
+    handler["@id"] = json!(ids::of_handler(stack, ordered.service, &label));
     json!({
         "@id": ids::of_service(stack, ordered.service),
         "match": matches.collect::<Vec<_>>(),
-        "handle": [reverse_proxy(stack, ordered.service, ordered.state, streams)],
+        "handle": [handler],
         "terminal": true,
     })
 }
 
-fn reverse_proxy(
+/// Returns the handler that leaves the choice between the lanes to a file. With
+/// one lane there is nothing to choose. The second route looks for both names of
+/// its lane, for requests that a flip within the lane overtakes (`switch`).
+pub fn switch(
     stack: &StackName,
     service: &ServiceName,
-    state: &RouteState,
-    streams: Streams,
+    folder: &Path,
+    dials: &Dials,
+    manner: Manner,
 ) -> Value {
-    let berth = Berth {
-        slot: state.backend.slot,
-        release: state.backend.release.clone(),
-        port: state.route.port,
-        stream_close_delay: state.stream_close_delay,
+    let alone = |lane: Lane| {
+        let mut handler = manner.to(dials.get(lane));
+        handler["@id"] = json!(ids::of_lane(stack, service, lane));
+        handler
     };
-    let dials = state.backend.dials.iter();
-    let mut handler = json!({
-        "@id": ids::of_berth(stack, service, &berth),
-        "handler": "reverse_proxy",
-        "upstreams": dials.map(|dial| json!({ "dial": dial.to_string() })).collect::<Vec<_>>(),
-        "load_balancing": {
-            // A replica that hangs collects requests and so gets no more.
-            "selection_policy": { "policy": "least_conn" },
-            // Bridges the restart of a single replica.
-            "try_duration": "5s",
-            "try_interval": "100ms",
-        },
-        "transport": {
-            "protocol": "http",
-            // The address of a removed container answers nothing at all: this
-            // leaves time within `try_duration` for the other replicas.
-            "dial_timeout": "1s",
-            "keep_alive": {
-                // Below the 5 s after which Node and uvicorn close an idle
-                // connection, a race that costs POSTs; and each flip leaves
-                // idle connections behind for this long.
-                "idle_timeout": "4s",
-                // Caddy's own defaults, which before 2.11 are lost as soon as
-                // `keep_alive` is given.
-                "max_idle_conns_per_host": 32,
-                "probe_interval": "30s",
-            },
-        },
-    });
-    match streams {
-        Streams::Outlive | Streams::Untold => {
-            let delay = state.stream_close_delay.min(LONGEST_SPAN);
-            handler[STREAM_CLOSE_DELAY] = json!(ids::exact_text(delay));
+    let routes = match (dials.one.is_empty(), dials.two.is_empty()) {
+        (_, true) => vec![json!({ "handle": [alone(Lane::One)] })],
+        (true, false) => vec![json!({ "handle": [alone(Lane::Two)] })],
+        (false, false) => {
+            let found = |lane: Lane, standby: Standby| {
+                let name = Sign { lane, standby }.file_name(service);
+                json!({ "file": { "root": folder, "try_files": [name] } })
+            };
+            let two_catches = found(Lane::Two, Standby::Catches);
+            let two = found(Lane::Two, Standby::Rests);
+            let one = found(Lane::One, Standby::Rests);
+            let [two_then_one, one_then_two] = [Lane::Two, Lane::One]
+                .map(|lane| manner.with_standby(dials.get(lane), dials.get(lane.other())));
+            vec![
+                json!({ "match": [two_catches], "handle": [two_then_one], "terminal": true }),
+                json!({ "match": [two, two_catches], "handle": [alone(Lane::Two)], "terminal": true }),
+                json!({ "match": [one], "handle": [alone(Lane::One)], "terminal": true }),
+                json!({ "handle": [one_then_two] }),
+            ]
         }
-        Streams::AreCut => {}
-    }
-    handler
+    };
+    json!({ "handler": "subroute", "routes": routes })
+}
+
+fn placement_of(backend: &Backend) -> Placement {
+    Placement { slot: backend.slot, release: backend.release.clone() }
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::domain::{Backend, ReleaseId, Route, Slot};
+    use std::time::Duration;
+
+    use crate::domain::{ReleaseId, Route, RouteState, Slot};
 
     use super::*;
 
@@ -146,6 +183,7 @@ mod tests {
                 release: ReleaseId::try_from("0123456789ab".to_owned()).unwrap(),
                 dials: dials.iter().map(|dial| dial.parse().unwrap()).collect(),
             },
+            standby: None,
             stream_close_delay: Duration::from_secs(30),
         }
     }
@@ -162,7 +200,13 @@ mod tests {
             "/*",
             &["10.0.0.2:8001", "[fd00::2]:8001"],
         );
-        let written = subtree(&stack, &table(&[("web", web)]), Https::Automatic, Streams::Outlive);
+        let written = subtree(
+            &stack,
+            &table(&[("web", web)]),
+            Flips::ByAdminApi,
+            Https::Automatic,
+            Streams::Outlive,
+        );
         let expected = json!({
             "@id": "quaymaster-shop",
             "match": [{ "host": ["shop.example", "www.shop.example"] }],
@@ -196,15 +240,47 @@ mod tests {
     }
 
     #[test]
+    fn a_switch_has_this_shape() {
+        let (stack, service) = ("shop".parse().unwrap(), "web".parse().unwrap());
+        let dial = |text: &str| BTreeSet::from([text.parse().unwrap()]);
+        let dials = Dials { one: dial("10.0.0.2:80"), two: dial("10.0.0.3:80") };
+        let delay = Duration::from_secs(30);
+        let manner = Manner { streams: Streams::Outlive, stream_close_delay: delay };
+        let alone = |lane: &BTreeSet<_>, id: &str| {
+            let mut handler = manner.to(lane);
+            handler["@id"] = json!(id);
+            handler
+        };
+        let found = |name: &str| json!({ "file": { "root": "/switch", "try_files": [name] } });
+        let expected = json!({ "handler": "subroute", "routes": [
+            { "match": [found("web.2+standby")], "terminal": true,
+              "handle": [manner.with_standby(&dials.two, &dials.one)] },
+            { "match": [found("web.2"), found("web.2+standby")], "terminal": true,
+              "handle": [alone(&dials.two, "quaymaster-shop.web.2")] },
+            { "match": [found("web.1")], "terminal": true,
+              "handle": [alone(&dials.one, "quaymaster-shop.web.1")] },
+            { "handle": [manner.with_standby(&dials.one, &dials.two)] },
+        ] });
+        assert_eq!(switch(&stack, &service, Path::new("/switch"), &dials, manner), expected);
+
+        let single = Dials { one: BTreeSet::new(), ..dials.clone() };
+        let expected = json!({ "handler": "subroute", "routes": [
+            { "handle": [alone(&dials.two, "quaymaster-shop.web.2")] },
+        ] });
+        assert_eq!(switch(&stack, &service, Path::new("/switch"), &single, manner), expected);
+    }
+
+    #[test]
     fn hosts_are_hidden_from_automatic_https_where_it_must_not_act() {
         let stack = "shop".parse().unwrap();
         let table = table(&[("web", state(&["shop.example"], "/*", &["10.0.0.2:8001"]))]);
-        let written = subtree(&stack, &table, Https::LeftAsItIs, Streams::AreCut);
+        let written =
+            subtree(&stack, &table, Flips::ByAdminApi, Https::LeftAsItIs, Streams::AreCut);
         assert_eq!(
             written["match"],
             json!([{ "not": [{ "not": [{ "host": ["shop.example"] }] }] }])
         );
-        assert!(!written.to_string().contains(STREAM_CLOSE_DELAY));
+        assert!(!written.to_string().contains("stream_close_delay"));
     }
 
     #[test]
@@ -213,7 +289,8 @@ mod tests {
         let api = state(&["shop.example", "*.shop.example"], "/api/*", &["10.0.0.2:8001"]);
         let admin = state(&["admin.shop.example"], "/*", &["10.0.0.3:8001"]);
         let table = table(&[("admin", admin), ("api", api)]);
-        let written = subtree(&stack, &table, Https::Automatic, Streams::Outlive);
+        let written =
+            subtree(&stack, &table, Flips::ByAdminApi, Https::Automatic, Streams::Outlive);
         let routes = &written["handle"][0]["routes"];
         assert_eq!(routes[0]["@id"], "quaymaster-shop.api");
         assert_eq!(

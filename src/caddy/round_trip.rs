@@ -1,16 +1,27 @@
 //! What is written is what is read back, and the right service has a request:
 //! both for tables that nobody thought of.
 
-use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    path::Path,
+    time::Duration,
+};
 
-use proptest::{collection, prelude::*};
+use proptest::{collection, option, prelude::*};
 use serde_json::Value;
 
 use crate::domain::{
     Backend, ReleaseId, Route, RouteState, RouteTable, ServiceName, Slot, StackName,
 };
 
-use super::{dialect::Streams, place::Https, read, render};
+use super::{
+    dialect::Streams,
+    lane::{self, Lanes},
+    place::Https,
+    read::{self, Route as Standing},
+    render::{self, Flips},
+};
 
 fn a_host() -> impl Strategy<Value = String> {
     // Few labels, so that hosts of different services meet.
@@ -22,17 +33,25 @@ fn a_path() -> impl Strategy<Value = String> {
         .prop_map(str::to_owned)
 }
 
+fn a_backend() -> impl Strategy<Value = Backend> {
+    let dials = collection::btree_set(any::<SocketAddr>().prop_map(without_zone), 1..4);
+    (prop::sample::select(Slot::BOTH.to_vec()), "[0-9a-f]{12}", dials).prop_map(
+        |(slot, release, dials)| Backend {
+            slot,
+            release: ReleaseId::try_from(release).unwrap(),
+            dials,
+        },
+    )
+}
+
 fn a_state() -> impl Strategy<Value = RouteState> {
     let hosts = collection::vec(a_host(), 1..4);
-    let backend = (
-        prop::sample::select(Slot::BOTH.to_vec()),
-        "[0-9a-f]{12}",
-        collection::btree_set(any::<SocketAddr>().prop_map(without_zone), 1..4),
-    );
-    (hosts, a_path(), any::<u16>(), backend, any::<Duration>()).prop_map(
-        |(hosts, path, port, (slot, release, dials), stream_close_delay)| RouteState {
+    let route = (hosts, a_path(), any::<u16>());
+    (route, a_backend(), option::of(a_backend()), any::<Duration>()).prop_map(
+        |((hosts, path, port), backend, standby, stream_close_delay)| RouteState {
             route: Route { hosts, path, port },
-            backend: Backend { slot, release: ReleaseId::try_from(release).unwrap(), dials },
+            backend,
+            standby,
             stream_close_delay,
         },
     )
@@ -57,22 +76,47 @@ proptest! {
     fn a_table_is_read_back_as_it_was_written(table in a_table()) {
         for https in [Https::Automatic, Https::LeftAsItIs] {
             for streams in [Streams::Outlive, Streams::AreCut] {
-                let written = render::subtree(&stack(), &table, https, streams);
-                prop_assert_eq!(&read::table(&stack(), &written), &table);
+                let written = render::subtree(&stack(), &table, Flips::ByAdminApi, https, streams);
+                let standing = table.clone().into_iter();
+                let standing = standing.map(|(name, state)| (name, Standing::Direct(state)));
+                prop_assert_eq!(read::routes(&stack(), &written), standing.collect());
             }
         }
     }
 
     #[test]
+    fn lanes_are_read_back_as_they_were_written(table in a_table()) {
+        let lanes = lanes_of(&table);
+        let written = with_lanes(&table, &lanes);
+        let read = read::routes(&stack(), &written);
+        prop_assert_eq!(read.len(), table.len());
+        for (name, standing) in read {
+            let RouteState { route, stream_close_delay, .. } = table[&name].clone();
+            let dials = lanes[&name].dials.clone();
+            prop_assert_eq!(standing, Standing::Switched { route, stream_close_delay, dials });
+        }
+    }
+
+    #[test]
     fn no_two_objects_share_an_id(table in a_table()) {
-        let written = render::subtree(&stack(), &table, Https::Automatic, Streams::Outlive);
-        let ids = ids(&written);
-        prop_assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len());
+        let written = render::subtree(&stack(), &table, Flips::ByAdminApi, Https::Automatic, Streams::Outlive);
+        for written in [written, with_lanes(&table, &lanes_of(&table))] {
+            let ids = ids(&written);
+            prop_assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len());
+        }
+    }
+
+    #[test]
+    fn passive_checks_never_stand_on_a_single_upstream(table in a_table()) {
+        let written = render::subtree(&stack(), &table, Flips::ByAdminApi, Https::Automatic, Streams::Outlive);
+        for written in [written, with_lanes(&table, &lanes_of(&table))] {
+            prop_assert_eq!(fewest_checked(&written).filter(|fewest| *fewest < 2), None);
+        }
     }
 
     #[test]
     fn the_most_specific_claim_has_the_request(table in a_table()) {
-        let written = render::subtree(&stack(), &table, Https::Automatic, Streams::Outlive);
+        let written = render::subtree(&stack(), &table, Flips::ByAdminApi, Https::Automatic, Streams::Outlive);
         for host in ["a.x.example", "b.x.example", "a.y.example", "c.z.example"] {
             for path in ["/", "/api/v1", "/api/v1/cart", "/api/v2", "/logo.png", "/about"] {
                 let routed = first_match(&written, host, path).map(|service| rank_of(&table[&service], host, path));
@@ -80,6 +124,31 @@ proptest! {
                 prop_assert_eq!(routed, best, "{} {}", host, path);
             }
         }
+    }
+}
+
+/// The lanes of a table that has just been written where nothing stood: some
+/// services have one lane, some two.
+fn lanes_of(table: &RouteTable) -> BTreeMap<ServiceName, Lanes> {
+    let settled = |state| lane::settled(state, &Lanes::default(), &BTreeSet::new());
+    table.iter().map(|(name, state)| (name.clone(), settled(state))).collect()
+}
+
+fn with_lanes(table: &RouteTable, lanes: &BTreeMap<ServiceName, Lanes>) -> Value {
+    let flips = Flips::BySwitchFile { folder: Path::new("/switch"), lanes };
+    render::subtree(&stack(), table, flips, Https::Automatic, Streams::Outlive)
+}
+
+/// The fewest upstreams of any handler with passive checks.
+fn fewest_checked(value: &Value) -> Option<usize> {
+    match value {
+        Value::Array(items) => items.iter().filter_map(fewest_checked).min(),
+        Value::Object(members) => {
+            let upstreams = members.get("upstreams").and_then(Value::as_array).map_or(0, Vec::len);
+            let own = members.contains_key("health_checks").then_some(upstreams);
+            members.values().filter_map(fewest_checked).chain(own).min()
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
     }
 }
 

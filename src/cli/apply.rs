@@ -23,7 +23,7 @@ use crate::{
 /// Converges, and shows how it goes.
 pub async fn apply(globals: &Globals, args: &Converge) -> Result<Exit, CommandError> {
     let mut signals = EndSignals::listen()?;
-    let session = Session::open(globals, args).await?;
+    let session = Session::open(globals, args, Until::Converged).await?;
     let (status, seen) = watch::channel(None);
     let (_requests, asked) = mpsc::channel(1);
     let lines = Lines { wakes: session.wakes, waker: session.waker, requests: asked, status };

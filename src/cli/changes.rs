@@ -274,11 +274,17 @@ fn span(value: &Value) -> Option<Duration> {
     Some(Duration::new(parts.get("secs")?.as_u64()?, nanos))
 }
 
-/// Whether values at this path are often passwords or tokens.
+/// Whether values at this path are often passwords or tokens, by themselves or
+/// because a variable was filled in.
 fn may_be_secret(path: &str) -> bool {
-    path == "environment"
-        || ["environment.", "logging.options"].iter().any(|start| path.starts_with(start))
-        || path.contains(".headers")
+    const PATHS: [&str; 6] =
+        ["environment", "logging.options", "command", "entrypoint", "healthcheck", "labels"];
+    let is_at = |start: &str| path.strip_prefix(start).is_some_and(|rest| !starts_a_name(rest));
+    PATHS.into_iter().any(is_at) || path.contains(".headers") || path.contains(".exec")
+}
+
+fn starts_a_name(rest: &str) -> bool {
+    rest.starts_with(|first: char| first.is_alphanumeric() || first == '_')
 }
 
 /// Returns how the declared release comes to serve.

@@ -40,6 +40,21 @@ pub async fn in_force(
     Ok(InForce { source, path, stack })
 }
 
+/// Reads the file, and takes nothing in its place.
+///
+/// # Errors
+///
+/// Fails with the full report if the file is bad.
+pub async fn as_written(
+    globals: &Globals,
+    file: &Path,
+    deletion: AllowDeleteAll,
+) -> Result<InForce, CommandError> {
+    let (source, path) = source(globals, file, deletion)?;
+    let stack = source.load().await.map_err(CommandError::File)?;
+    Ok(InForce { source, path, stack })
+}
+
 /// Returns the source of a file, and its absolute path.
 ///
 /// # Errors

@@ -76,7 +76,7 @@ impl Onlooker {
         let prober = Probes::new(Arc::clone(&engine), Arc::new(move || wake.notify_one()));
         let ports = Ports {
             engine,
-            proxy: Arc::new(Caddy::new(&stack.name)),
+            proxy: Arc::new(Caddy::onlooking(&stack.name, &globals.state_dir)),
             prober: Arc::new(prober),
             ledger: Arc::new(Remembered(memory)),
             source: Arc::new(source),

@@ -25,7 +25,8 @@ const WAITING_REQUESTS: usize = 16;
 /// Runs the controller, and answers on the socket meanwhile.
 pub async fn run(globals: &Globals, args: &Converge) -> Result<Exit, CommandError> {
     let signals = EndSignals::listen()?;
-    let Session { controller, waker, wakes, clock, hold } = Session::open(globals, args).await?;
+    let Session { controller, waker, wakes, clock, hold } =
+        Session::open(globals, args, Until::Forever).await?;
     let socket = Socket::bind(&globals.socket).await?;
 
     let (requests, asked) = mpsc::channel(WAITING_REQUESTS);

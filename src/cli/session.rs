@@ -11,12 +11,12 @@ use tokio::{
 use super::{
     args::{Converge, Globals},
     error::CommandError,
-    in_force::{InForce, in_force},
+    in_force::{InForce, as_written, in_force},
 };
 use crate::{
     caddy::Caddy,
     clock::HostClock,
-    controller::{Controller, Ports, Wake, Waker, Wakes, wake::wakes},
+    controller::{Controller, Ports, Wake, Waker, Wakes, run::Until, wake::wakes},
     docker::{self, Docker, EventWatch},
     lock::StackLock,
     probe::Probes,
@@ -54,11 +54,18 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// Fails if the file is bad and was never good, if Docker cannot be reached,
+    /// Fails if the file is bad and, for a controller that goes on, was never good, if Docker cannot be reached,
     /// and if somebody else holds the stack or its store.
-    pub async fn open(globals: &Globals, args: &Converge) -> Result<Session, CommandError> {
+    pub async fn open(
+        globals: &Globals,
+        args: &Converge,
+        until: Until,
+    ) -> Result<Session, CommandError> {
         let deletion = args.deletion.allowed();
-        let InForce { source, path, stack } = in_force(globals, &args.file.file, deletion).await?;
+        let InForce { source, path, stack } = match until {
+            Until::Forever => in_force(globals, &args.file.file, deletion).await?,
+            Until::Converged => as_written(globals, &args.file.file, deletion).await?,
+        };
         let clock = HostClock::new()?;
         let (waker, wakes) = wakes();
         let options = docker::Options {
@@ -78,7 +85,7 @@ impl Session {
         };
         let ports = Ports {
             engine,
-            proxy: Arc::new(Caddy::new(&stack.name)),
+            proxy: Arc::new(Caddy::new(&stack.name, &globals.state_dir)),
             prober: Arc::new(prober),
             ledger: Arc::new(store),
             source: Arc::new(source),

@@ -70,7 +70,7 @@ async fn hold(engine: &impl Engine, new: &NewHold) -> Outcome {
     let mut hold = new.hold.clone();
     if let Some(id) = &new.log_of {
         match engine.logs(id, KEPT_LOG_LINES).await {
-            Ok(lines) => hold.log = lines,
+            Ok(lines) => hold.log = lines.iter().map(|line| new.scrub(line)).collect(),
             Err(failure) => warn!(service = %new.service, "its log cannot be kept: {failure}"),
         }
     }

@@ -15,6 +15,7 @@ pub mod wake;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
     path::PathBuf,
     sync::Arc,
 };
@@ -29,7 +30,9 @@ use crate::{
         snapshot::{Outcome, Subject, Work},
         time::Now,
     },
-    plan::{self, Plan, Refusal, ServiceState, Step, check::without_violations},
+    plan::{
+        self, Plan, Refusal, ServicePlan, ServiceState, Step, WaitingOn, check::without_violations,
+    },
     ports::{Clock, Engine, Ledger, Prober, Proxy, Source},
 };
 
@@ -61,9 +64,13 @@ pub struct Controller<E, X, P, L, S, C> {
     file: FileStanding,
     in_flight: FuturesUnordered<BoxFuture<'static, (Subject, Outcome)>>,
     busy: BTreeMap<Subject, Work>,
+    /// The addresses that those of `busy` give to new replicas.
+    claimed: BTreeMap<Subject, Vec<IpAddr>>,
     /// Those of `busy` that load the host.
     starting: BTreeSet<Subject>,
     outcomes: Vec<Outcome>,
+    /// The memory has changed since it was last saved, because a save failed.
+    is_unsaved: bool,
     last: Option<(Snapshot, Plan, Now)>,
 }
 
@@ -108,8 +115,10 @@ where
             file,
             in_flight: FuturesUnordered::new(),
             busy: BTreeMap::new(),
+            claimed: BTreeMap::new(),
             starting: BTreeSet::new(),
             outcomes: Vec::new(),
+            is_unsaved: false,
             last: None,
         }
     }
@@ -143,8 +152,8 @@ where
         let now = self.now();
         self.remember(&seen, now);
         let mut plan = plan::plan(&self.stack, &seen, &self.memory, now);
-        if plan.wants_host {
-            seen.host = observe::host(&*self.ports.engine).await;
+        if plan.wants_host || plan.wants_in_flight {
+            self.observe_more(&plan, &mut seen).await;
             // What ended has been learned already.
             seen.outcomes.clear();
             self.remember(&seen, now);
@@ -154,7 +163,8 @@ where
         for violation in &violations {
             error!(%violation, "a plan was about to break a rule and is not followed: a bug");
         }
-        (seen, without_violations(plan, &violations), now)
+        let plan = without_violations(&seen, plan, &violations);
+        (seen, plan, now)
     }
 
     /// Waits for the next step in flight to end; false if there is none.
@@ -162,6 +172,7 @@ where
         match self.in_flight.next().await {
             Some((subject, outcome)) => {
                 self.busy.remove(&subject);
+                self.claimed.remove(&subject);
                 self.starting.remove(&subject);
                 self.outcomes.push(outcome);
                 true
@@ -242,7 +253,7 @@ where
 
     fn remember(&mut self, seen: &Snapshot, now: Now) {
         let changed = plan::remember(&self.stack, &self.memory, seen, now);
-        if changed != self.memory {
+        if changed != self.memory || self.is_unsaved {
             self.memorise(changed);
         }
     }
@@ -255,15 +266,17 @@ where
     fn save(&mut self) {
         let saved_at = self.ports.clock.now();
         self.memory.boot = Some(Boot { id: self.ports.clock.boot_id(), saved_at });
-        // The ledger itself warns; no traffic depends on it.
-        let _ = self.ports.ledger.save(&self.memory);
+        // The ledger itself warns, no traffic depends on it, and the next pass
+        // tries again.
+        self.is_unsaved = self.ports.ledger.save(&self.memory).is_err();
     }
 
     /// Begins the steps that there is room for and returns how many.
     async fn begin(&mut self, plan: &Plan) -> usize {
         let mut begun = 0;
         for step in &plan.steps {
-            if let Step::WriteRoutes { .. } = step {
+            if let Step::WriteRoutes { table, .. } = step {
+                self.memorise(plan::intend(&self.memory, table));
                 let outcome = self.act(step.clone()).await;
                 self.outcomes.push(outcome);
                 begun += 1;
@@ -277,6 +290,10 @@ where
                 self.starting.insert(subject.clone());
             }
             self.busy.insert(subject.clone(), step.work());
+            if let Step::Create(new) = step {
+                let addresses = new.addresses.values().copied().collect();
+                self.claimed.insert(subject.clone(), addresses);
+            }
             let done = self.act(step.clone());
             self.in_flight.push(Box::pin(async move { (subject, done.await) }));
             begun += 1;
@@ -291,14 +308,29 @@ where
     }
 
     fn is_converged(&self, seen: &Snapshot, plan: &Plan, steps: usize) -> bool {
-        let arrived = |state: ServiceState| match state {
+        let is_held = |name: &ServiceName| {
+            plan.services.get(name).is_none_or(|on| on.state == ServiceState::Held)
+        };
+        let arrived = |service: &ServicePlan| match service.state {
             ServiceState::Settled | ServiceState::Held => true,
-            ServiceState::Progressing | ServiceState::Degraded | ServiceState::Unknown => false,
+            // Nothing comes of waiting for a human, or for what is held itself.
+            ServiceState::Progressing | ServiceState::Degraded => {
+                let in_vain = |wait: &WaitingOn| match wait {
+                    WaitingOn::Dependency { service, .. } => is_held(service),
+                    _ => false,
+                };
+                let degraded = service.state == ServiceState::Degraded;
+                match service.waiting_on.is_empty() {
+                    true => degraded,
+                    false => service.waiting_on.iter().any(in_vain),
+                }
+            }
+            ServiceState::Unknown => false,
         };
         steps == 0
             && self.busy.is_empty()
             && seen.pulls.is_empty()
-            && plan.services.values().all(|service| arrived(service.state))
+            && plan.services.values().all(arrived)
     }
 
     /// One line per service that stands otherwise than before.

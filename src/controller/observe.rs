@@ -6,8 +6,9 @@ use super::Controller;
 use crate::{
     domain::{
         Container, ContainerId, Observed, Snapshot, Stack,
-        snapshot::{Failure, Host, ObserveFailure, Outcome, ProxyState},
+        snapshot::{Failure, ObserveFailure, Outcome, ProxyState},
     },
+    plan::Plan,
     ports::{Clock, Engine, Ledger, ProbeTarget, Prober, Proxy, Source},
 };
 
@@ -24,6 +25,7 @@ where
     pub(super) async fn observe(&self, outcomes: Vec<Outcome>) -> Snapshot {
         let ports = &self.ports;
         let busy = self.busy.clone();
+        let claimed = self.claimed.values().flatten().copied().collect();
         let proxy = async {
             match &self.stack.proxy {
                 Some(config) => ports.proxy.observe(config).await,
@@ -38,18 +40,32 @@ where
         Snapshot {
             containers,
             proxy: observed(proxy),
+            in_flight: Observed::Unknown(ObserveFailure::NotAsked),
             host: Observed::Unknown(ObserveFailure::NotAsked),
             probes: ports.prober.standings(),
             pulls: ports.engine.pulls(),
             outcomes,
             busy,
+            claimed,
         }
     }
-}
 
-/// Observes what only some passes need.
-pub(super) async fn host(engine: &impl Engine) -> Observed<Host> {
-    observed(engine.host().await)
+    /// Observes what only some passes need, as far as this plan wants it.
+    pub(super) async fn observe_more(&self, plan: &Plan, seen: &mut Snapshot) {
+        let host = async {
+            if plan.wants_host {
+                seen.host = observed(self.ports.engine.host().await);
+            }
+        };
+        let in_flight = async {
+            if let Some(config) = &self.stack.proxy
+                && plan.wants_in_flight
+            {
+                seen.in_flight = observed(self.ports.proxy.in_flight(config).await);
+            }
+        };
+        futures::join!(host, in_flight);
+    }
 }
 
 fn observed<T>(result: Result<T, Failure>) -> Observed<T> {

@@ -78,6 +78,10 @@ where
                 return Ended::Converged;
             }
             if pass.steps > 0 && self.in_flight.is_empty() {
+                // Whoever asks something need not wait until nothing is to be done.
+                while let Ok(request) = lines.requests.try_recv() {
+                    self.answer(request);
+                }
                 woken_by = Wake::Step;
                 continue;
             }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::{
     Digest, ImageRef, Memory, Observed, ReleaseId, ServiceName, Slot, SlotChoice, Snapshot, Stack,
-    StackName, Strategy, Timestamp, memory::Placement, time::Now,
+    StackName, Strategy, Timestamp, memory::Placement, snapshot::FlipMechanism, time::Now,
 };
 use crate::plan::{
     Plan, ServiceState, WaitingOn,
@@ -59,6 +59,10 @@ pub struct ProxyStanding {
     pub part: PartStanding,
     /// `2.11.7`; None where the proxy does not tell.
     pub version: Option<String>,
+    /// How the next flip moves traffic; None while the proxy cannot be seen, and
+    /// for a stack without one.
+    #[serde(default)]
+    pub flip: Option<FlipMechanism>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -196,7 +200,8 @@ pub fn report(
         .map(|container| &container.service)
         .filter(|name| !stack.services.contains_key(*name))
         .collect();
-    let version = seen.proxy.known().and_then(|proxy| proxy.version);
+    let proxy = seen.proxy.known().filter(|_| stack.proxy.is_some());
+    let version = proxy.and_then(|proxy| proxy.version);
     StatusReport {
         stack: stack.name.clone(),
         state: overall(&services, file),
@@ -207,6 +212,7 @@ pub fn report(
             part: part(&seen.proxy),
             version: version
                 .map(|version| format!("{}.{}.{}", version.major, version.minor, version.patch)),
+            flip: proxy.map(|proxy| proxy.flip.clone()),
         },
         services,
         orphans: orphans.into_iter().cloned().collect(),

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use bollard::{
     models::ImageSummary,
-    query_parameters::{ListImagesOptions, ListNetworksOptions, ListVolumesOptions},
+    query_parameters::{ListImagesOptions, ListVolumesOptions},
 };
 
 use crate::domain::snapshot::{Disk, Failure, Host, LocalImage};
@@ -20,7 +20,7 @@ impl Docker {
     pub(super) async fn look_at_host(&self) -> Result<Host, Failure> {
         let (images, networks, volumes, root_dir) = tokio::try_join!(
             within(CALL_DEADLINE, self.client.list_images(None::<ListImagesOptions>)),
-            within(CALL_DEADLINE, self.client.list_networks(None::<ListNetworksOptions>)),
+            self.look_at_networks(),
             within(CALL_DEADLINE, self.client.list_volumes(None::<ListVolumesOptions>)),
             self.root_dir(),
         )
@@ -28,7 +28,7 @@ impl Docker {
         let mark = Mark::of(&self.stack);
         Ok(Host {
             images: images.iter().filter_map(|image| local_image(image, &mark)).collect(),
-            networks: networks.into_iter().filter_map(|network| network.name).collect(),
+            networks,
             volumes: volumes.volumes.into_iter().flatten().map(|volume| volume.name).collect(),
             disk: root_dir.and_then(disk_of),
         })

@@ -26,6 +26,9 @@ pub const ROUTE_PORT: &str = "quaymaster.route_port";
 /// there, as JSON. Only on engines that join no more than one at creation.
 pub const LATE_NETWORKS: &str = "quaymaster.late_networks";
 
+/// On a network that is there only to learn which subnet is free.
+pub const SCOUT: &str = "quaymaster.scout";
+
 /// Docker's name of a network → the aliases to answer to there.
 pub(super) type LateNetworks = BTreeMap<String, BTreeSet<String>>;
 

@@ -145,7 +145,7 @@ impl Docker {
     ) -> Result<(), CallError> {
         let request = NetworkConnectRequest {
             container: id.0.clone(),
-            endpoint_config: Some(spec::endpoint(aliases)),
+            endpoint_config: Some(spec::endpoint(aliases, None)),
         };
         match within(CALL_DEADLINE, self.client.connect_network(network, request)).await {
             Err(error) if error.says("already exists in network") => Ok(()),

@@ -2,7 +2,8 @@
 //!
 //! One [`Docker`] sees one host as one stack: it lists by the stack's label and
 //! touches nothing without it. Files: [`connection`] finds the engine; [`labels`],
-//! [`listing`] and [`spec`] translate, purely; [`lifecycle`], [`network`] and
+//! [`listing`],
+//! [`spec`] and [`subnet`] translate, purely; [`lifecycle`], [`network`] and
 //! [`host`] make the calls; [`pull`] works in the background with [`credentials`]
 //! and reads refusals in [`pull_failure`]; [`image`] holds our mark on images;
 //! [`events`] wakes; [`exec`] and [`logs`] look into a container.
@@ -14,6 +15,7 @@
 //! to the `log` facade at debug level, so nothing may ever bridge that facade
 //! into our output (S9).
 
+mod addresses;
 mod connection;
 mod credentials;
 mod events;
@@ -32,6 +34,7 @@ mod pull_failure;
 mod pull_progress;
 mod pulls;
 mod spec;
+mod subnet;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -238,6 +241,7 @@ mod tests {
             slot: Slot::Blue,
             replica: 1,
             release: Release::new(image, digest.clone(), digest, spec),
+            addresses: BTreeMap::new(),
         }
     }
 }

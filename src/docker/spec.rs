@@ -3,11 +3,11 @@
 use std::collections::{BTreeSet, HashMap};
 
 use bollard::models::{
-    ContainerCreateBody, EndpointSettings, HealthConfig, HostConfig, HostConfigLogConfig, Mount,
-    MountTmpfsOptions, MountType, NetworkingConfig, PortBinding, PortMap, ResourcesUlimits,
-    RestartPolicy as DockerRestartPolicy, RestartPolicyNameEnum,
+    ContainerCreateBody, EndpointIpamConfig, EndpointSettings, HealthConfig, HostConfig,
+    HostConfigLogConfig, Mount, MountTmpfsOptions, MountType, NetworkingConfig, PortBinding,
+    PortMap, ResourcesUlimits, RestartPolicy as DockerRestartPolicy, RestartPolicyNameEnum,
 };
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use crate::{
     domain::{
@@ -48,7 +48,12 @@ pub(super) fn create_body(
         labels: Some(labels),
         networking_config: (!now.is_empty()).then(|| NetworkingConfig {
             endpoints_config: Some(
-                now.iter().map(|n| (n.network.clone(), endpoint(&n.aliases))).collect(),
+                now.iter()
+                    .map(|n| {
+                        let address = new.addresses.get(&n.network);
+                        (n.network.clone(), endpoint(&n.aliases, address))
+                    })
+                    .collect(),
             ),
         }),
         host_config: Some(host_config(spec)),
@@ -56,9 +61,22 @@ pub(super) fn create_body(
     }
 }
 
-/// Returns a network endpoint that answers to these aliases.
-pub(super) fn endpoint(aliases: &BTreeSet<String>) -> EndpointSettings {
-    EndpointSettings { aliases: Some(aliases.iter().cloned().collect()), ..Default::default() }
+/// Returns a network endpoint that answers to these aliases, at this address or
+/// at one that the engine chooses.
+pub(super) fn endpoint(aliases: &BTreeSet<String>, address: Option<&IpAddr>) -> EndpointSettings {
+    let assigned = |address: &IpAddr| match address {
+        IpAddr::V4(v4) => {
+            EndpointIpamConfig { ipv4_address: Some(v4.to_string()), ..Default::default() }
+        }
+        IpAddr::V6(v6) => {
+            EndpointIpamConfig { ipv6_address: Some(v6.to_string()), ..Default::default() }
+        }
+    };
+    EndpointSettings {
+        aliases: Some(aliases.iter().cloned().collect()),
+        ipam_config: address.map(assigned),
+        ..Default::default()
+    }
 }
 
 /// Returns Docker's form of a restart policy.

@@ -38,8 +38,8 @@ pub struct Memory {
     /// Networks and volumes that could not be made, likewise.
     #[serde(skip)]
     pub failed_host_steps: Option<Attempts>,
-    /// Our routes as they last stood intact: what a wiped proxy gets back while
-    /// the engine cannot be seen.
+    /// Our routes as they last stood intact, or were about to be written: what a
+    /// wiped proxy gets back.
     pub routes: RouteTable,
     /// When images were last looked through for ones that nothing needs.
     pub pruned_at: Option<Timestamp>,
@@ -82,6 +82,9 @@ pub struct ReplicaMemory {
     /// Since when its probes pass without a break.
     pub probed_ready_since: Option<Timestamp>,
     pub traffic: Traffic,
+    /// How its requests run out since no route names it.
+    #[serde(default)]
+    pub ebb: Ebb,
     pub restart_policy_set: bool,
     /// How often it was seen to stop running.
     pub deaths: u32,
@@ -101,6 +104,28 @@ pub enum Traffic {
     Routed,
     /// No route names it, but one did or may have done until then.
     UnroutedSince(Timestamp),
+}
+
+/// What the proxy's counts have shown of a replica that no route names.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ebb {
+    /// How many counts of zero there were in a row.
+    pub zeros: u32,
+    /// When the last of them was.
+    pub counted_at: Option<Timestamp>,
+    pub listing: Listing,
+}
+
+/// Whether the proxy's configuration has named a replica without a break: what
+/// was in flight at a break is missing from the count that begins after it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Listing {
+    #[default]
+    Kept,
+    Dropped,
+    /// It was dropped, or nobody knows whether it was, and is named again.
+    BackSince(Timestamp),
 }
 
 /// A release in a slot.
@@ -229,6 +254,10 @@ impl Memory {
                 replica.probed_ready_since.iter_mut().for_each(&mut change);
                 replica.stopped_at.iter_mut().for_each(&mut change);
                 replica.died_at.iter_mut().for_each(&mut change);
+                replica.ebb.counted_at.iter_mut().for_each(&mut change);
+                if let Listing::BackSince(at) = &mut replica.ebb.listing {
+                    change(at);
+                }
                 if let Traffic::UnroutedSince(at) = &mut replica.traffic {
                     change(at);
                 }

@@ -26,7 +26,7 @@ pub use probe::{Probe, ProbeCheck};
 pub use release::{ContainerSpec, Fingerprint, Release, ReleaseId};
 pub use route::{Backend, Route, RouteState, RouteTable};
 pub use secret::Secret;
-pub use service::{DependsOn, Rollout, Service, ServiceKind, SlotChoice, Strategy};
+pub use service::{DependsOn, Failover, Rollout, Service, ServiceKind, SlotChoice, Strategy};
 pub use slot::Slot;
 pub use snapshot::{Container, ContainerId, Observed, Snapshot};
 pub use stack::Stack;

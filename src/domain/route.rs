@@ -35,9 +35,20 @@ pub struct Backend {
 pub struct RouteState {
     pub route: Route,
     pub backend: Backend,
+    /// The release in the other slot, or the one before in the same slot, that
+    /// gets a request only when `backend` cannot take it.
+    pub standby: Option<Backend>,
     /// How long a stream or WebSocket may outlive a change of the proxy's
     /// configuration: the service's `drain_timeout`.
     pub stream_close_delay: Duration,
+}
+
+impl RouteState {
+    /// Returns every address that a request of this route can reach.
+    pub fn dials(&self) -> impl Iterator<Item = &SocketAddr> {
+        let standby = self.standby.iter().flat_map(|standby| &standby.dials);
+        self.backend.dials.iter().chain(standby)
+    }
 }
 
 /// Every route of a stack: the unit that is observed and written, so that all

@@ -80,6 +80,18 @@ pub struct Rollout {
     pub scale_down_delay: Duration,
     /// Whether a failure in the bake flips back.
     pub auto_revert: bool,
+    pub failover: Failover,
+}
+
+/// What becomes of a request that the active release cannot take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Failover {
+    /// The release before it answers, while it is warm and ready.
+    Standby,
+    /// It fails: for a release that leaves the one before it unable to serve, as
+    /// a migration can.
+    None,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

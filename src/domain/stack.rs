@@ -44,6 +44,20 @@ pub struct ProxyConfig {
     pub admin: AdminEndpoint,
     /// The `listen` address of the Caddy server that gets our routes, `:443`.
     pub listen: Option<String>,
+    #[serde(default)]
+    pub flip: FlipChoice,
+}
+
+/// `proxy.caddy.flip`: by which means traffic is to move between slots.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FlipChoice {
+    /// The switch file where Caddy is seen to see it, else the admin API.
+    #[default]
+    Auto,
+    AdminApi,
+    /// The switch file, or nothing moves.
+    SwitchFile,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

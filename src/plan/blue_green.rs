@@ -1,8 +1,10 @@
 //! Blue-green, and the swap inside a slot: the new release starts beside the
 //! old one, the route flips once, the old one drains or stays warm.
 
+use std::collections::BTreeSet;
+
 use crate::domain::{
-    Timestamp,
+    Backend, Failover, Timestamp,
     memory::{Placement, Traffic},
 };
 
@@ -12,7 +14,7 @@ use super::{
     draft::{Dependencies, Draft},
     routing::{self, FlipGate},
     verdict,
-    view::View,
+    view::{View, placement_of},
 };
 
 /// Plans a service towards its target.
@@ -28,7 +30,34 @@ pub fn plan(view: &View, course: &Course, dependencies: &Dependencies, draft: &m
             draft.settle_restart_policy(view, aim);
         }
     }
+    if gate == FlipGate::Closed {
+        draft.keep_active(view, course, dependencies);
+    }
+    draft.standby = catching(view, course, draft);
     retire_the_rest(view, course, draft);
+}
+
+/// Returns what is to catch a request that the active release cannot take: in a
+/// flip, the release that had the route; after it, the standby while it is warm.
+fn catching(view: &View, course: &Course, draft: &Draft) -> Option<Backend> {
+    if view.service.rollout.failover == Failover::None {
+        return None;
+    }
+    let routed = view.routed_placement()?;
+    let answers = draft.backend.as_ref().map_or_else(|| routed.clone(), placement_of);
+    let catches = match answers == routed {
+        true => standby(view, course, &routed)?.0,
+        false => routed,
+    };
+    if course.failed_release() == Some(&catches.release) {
+        return None;
+    }
+    let dials: BTreeSet<_> = view
+        .at(&catches)
+        .filter(|replica| replica.is_ready())
+        .filter_map(|replica| view.dial(replica))
+        .collect();
+    (!dials.is_empty()).then(|| routing::backend_of(catches, dials))
 }
 
 fn flip_gate(view: &View, target: Option<&Aim>) -> FlipGate {

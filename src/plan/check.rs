@@ -7,14 +7,14 @@
 use std::{collections::BTreeSet, fmt, net::SocketAddr};
 
 use crate::domain::{
-    Backend, Container, ContainerId, Memory, ServiceName, Snapshot, Stack, Strategy,
-    snapshot::Observed, time::Now,
+    Backend, ContainerId, Memory, RouteState, ServiceName, Snapshot, Stack, Strategy,
+    memory::Traffic, snapshot::Observed, time::Now,
 };
 
 use super::{
-    Plan, Step,
+    Plan, Step, drain,
     orphans::ORPHAN_DRAIN,
-    view::{Replica, Standing, View, World, drained_at, placement_of},
+    view::{Replica, Standing, View, World, placement_of},
 };
 
 /// A step that would break a rule.
@@ -57,10 +57,14 @@ pub fn check(
             Step::Stop { service, container, .. } | Step::Remove { service, container, .. } => {
                 violations.extend(taken_away(world, plan, service, container));
             }
-            Step::Create(new) => violations.extend(created(world, new)),
+            Step::Create(new) => {
+                violations.extend(created(world, new));
+                violations.extend(exposed(world, plan, new));
+            }
             Step::WriteRoutes { table, .. } => {
                 for (service, state) in table {
                     violations.extend(routed(world, service, &state.backend));
+                    violations.extend(caught(world, service, state));
                 }
             }
             Step::CreateNetwork { .. }
@@ -101,21 +105,36 @@ fn taken_away(
         let text = format!("{} would go though the proxy is unknown", container.name);
         return violation(Rule::S5, service, text);
     }
-    let named = named_dials(world, plan, service);
-    if container_dials(container).any(|dial| named.contains(&dial)) {
+    let named = named_dials(world, plan, |name| name == service);
+    if container.dials().any(|dial| named.contains(&dial)) {
         return violation(Rule::S2, service, format!("{} would go while routed", container.name));
     }
-    let drain = declared.map_or(ORPHAN_DRAIN, |service| service.rollout.drain_timeout);
+    let timeout = declared.map_or(ORPHAN_DRAIN, |service| service.rollout.drain_timeout);
     let memory = world.memory.service(service).replicas.remove(id).unwrap_or_default();
     let replica = Replica { container, memory, standing: Standing::Pending { why: None } };
-    if takes_requests && drained_at(&replica, drain, world.at()).is_some() {
+    if takes_requests && drain::drained_at(&replica, timeout, world.at()).is_some() {
         return violation(Rule::S2, service, format!("{} would go undrained", container.name));
+    }
+    let has_had_its_time = match replica.memory.traffic {
+        Traffic::NeverRouted => true,
+        Traffic::Routed => false,
+        Traffic::UnroutedSince(since) => since + timeout <= world.at(),
+    };
+    let counted = world.seen.in_flight.known();
+    let counted = counted.and_then(|in_flight| drain::requests_to(container, in_flight));
+    if !has_had_its_time && counted.is_some_and(|requests| requests > 0) {
+        let text = format!("{} would go with requests in flight", container.name);
+        return violation(Rule::S2, service, text);
     }
     None
 }
 
-/// Every address that the route names now or after this plan.
-fn named_dials(world: World, plan: &Plan, service: &ServiceName) -> BTreeSet<SocketAddr> {
+/// Every address that these services' routes name now or after this plan.
+fn named_dials(
+    world: World,
+    plan: &Plan,
+    is_meant: impl Fn(&ServiceName) -> bool,
+) -> BTreeSet<SocketAddr> {
     let planned = plan.steps.iter().find_map(|step| match step {
         Step::WriteRoutes { table, .. } => Some(table),
         Step::CreateNetwork { .. }
@@ -133,14 +152,9 @@ fn named_dials(world: World, plan: &Plan, service: &ServiceName) -> BTreeSet<Soc
     [planned, observed]
         .into_iter()
         .flatten()
-        .filter_map(|table| table.get(service))
-        .flat_map(|state| state.backend.dials.iter().copied())
+        .flat_map(|table| table.iter().filter(|(name, _)| is_meant(name)))
+        .flat_map(|(_, state)| state.dials().copied())
         .collect()
-}
-
-fn container_dials(container: &Container) -> impl Iterator<Item = SocketAddr> {
-    let addresses = container.addresses.values();
-    addresses.filter_map(|ip| Some(SocketAddr::new(*ip, container.route_port?)))
 }
 
 fn created(world: World, new: &super::NewContainer) -> Option<Violation> {
@@ -156,16 +170,23 @@ fn created(world: World, new: &super::NewContainer) -> Option<Violation> {
     violation(Rule::S7, &new.service, format!("{} is held and would be created", new.release.id))
 }
 
+/// S1: a route names no address before what stands there is ready.
+fn exposed(world: World, plan: &Plan, new: &super::NewContainer) -> Option<Violation> {
+    let named = named_dials(world, plan, |_| true);
+    let at = new.addresses.values().find(|at| named.iter().any(|dial| dial.ip() == **at))?;
+    let text = format!("{} would be created at {at}, which a route names", new.name);
+    violation(Rule::S1, &new.service, text)
+}
+
 fn routed(world: World, name: &ServiceName, backend: &Backend) -> Option<Violation> {
     let observed = world.proxy()?.table.get(name).map(|state| &state.backend);
-    let remembered = world.memory.services.get(name).and_then(|memory| memory.active.clone());
-    let target = placement_of(backend);
-    // Giving a route back what it had, or keeping it, is no move.
-    let before = observed.map(placement_of).or(remembered);
     if observed == Some(backend) || world.seen.containers.known().is_none() {
         return None;
     }
     let view = View::of(world, name)?;
+    let target = placement_of(backend);
+    // Giving a route back what it had, or keeping it, is no move.
+    let before = observed.map(placement_of).or_else(|| view.lost_placement());
     let at_target: Vec<&Replica> = view.at(&target).collect();
     let mixed = backend.dials.iter().find(|dial| {
         view.replicas.iter().any(|replica| {
@@ -185,6 +206,28 @@ fn routed(world: World, name: &ServiceName, backend: &Backend) -> Option<Violati
         .collect();
     let unready = backend.dials.iter().find(|dial| !ready.contains(dial))?;
     violation(Rule::S1, name, format!("the route would move to {unready}, which is not ready"))
+}
+
+/// S1 and S6: what catches is ready, and is one release other than the one that
+/// answers.
+fn caught(world: World, name: &ServiceName, state: &RouteState) -> Option<Violation> {
+    let standby = state.standby.as_ref()?;
+    let stands = world.proxy()?.table.get(name).is_some_and(|before| before == state);
+    if stands || world.seen.containers.known().is_none() {
+        return None;
+    }
+    let view = View::of(world, name)?;
+    let placement = placement_of(standby);
+    if placement == placement_of(&state.backend) {
+        return violation(Rule::S6, name, "a release would catch for itself".to_owned());
+    }
+    let ready: BTreeSet<SocketAddr> = view
+        .at(&placement)
+        .filter(|replica| replica.is_ready())
+        .filter_map(|replica| view.dial(replica))
+        .collect();
+    let unready = standby.dials.iter().find(|dial| !ready.contains(dial))?;
+    violation(Rule::S1, name, format!("{unready} would catch and is not ready"))
 }
 
 /// S3: some replica that is ready now is left, of every declared service.
@@ -207,12 +250,19 @@ fn last_ready(world: World, plan: &Plan) -> Vec<Violation> {
 
 /// Takes the steps of services with a violation out of a plan: what is not
 /// understood is not done.
-pub fn without_violations(mut plan: Plan, violations: &[Violation]) -> Plan {
+pub fn without_violations(seen: &Snapshot, mut plan: Plan, violations: &[Violation]) -> Plan {
     let blamed: BTreeSet<&ServiceName> = violations.iter().map(|v| &v.service).collect();
-    plan.steps.retain(|step| match step {
+    plan.steps.retain_mut(|step| match step {
+        // Theirs stay as they stand; the others' go on.
         Step::WriteRoutes { table, flips } => {
-            let touches = |name: &ServiceName| blamed.contains(name);
-            !table.keys().any(touches) && !flips.iter().any(|flip| touches(&flip.service))
+            for name in &blamed {
+                match seen.proxy.known().and_then(|proxy| proxy.table.get(*name)) {
+                    Some(stands) => table.insert((*name).clone(), stands.clone()),
+                    None => table.remove(*name),
+                };
+            }
+            flips.retain(|flip| !blamed.contains(&flip.service));
+            true
         }
         Step::CreateNetwork { .. } | Step::CreateVolume { .. } | Step::RemoveImage { .. } => true,
         Step::Pull { service, .. }

@@ -1,6 +1,6 @@
 //! One service's part of a plan while it is being written.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::{
     Backend, DependsOn, Release, ReleaseId, ServiceKind, ServiceName,
@@ -11,8 +11,8 @@ use crate::domain::{
 
 use super::{
     NewContainer, Step, WaitingOn,
-    aim::{self, Aim, Origin, Target},
-    pace, verdict,
+    aim::{self, Aim, Course, Origin, Target},
+    drain, pace, verdict,
     view::{Replica, Standing, View, why_unknown},
 };
 
@@ -23,6 +23,8 @@ pub struct Draft {
     pub waiting_on: Vec<WaitingOn>,
     /// What the route is to point at; None leaves it as it is observed.
     pub backend: Option<Backend>,
+    /// What is to catch a request that the backend cannot take.
+    pub standby: Option<Backend>,
     pub wants_host: bool,
     /// The release that is held: it goes also where nothing else is ready.
     pub failed: Option<ReleaseId>,
@@ -79,6 +81,27 @@ impl Draft {
         };
         if self.host_is_ready(view, aim, release) {
             self.steps.extend(missing.into_iter().map(|n| create(view, aim, release, n)));
+        }
+    }
+
+    /// Keeps what serves alive while the target cannot take over: starts its
+    /// replicas that are down, and makes one where all of them are gone.
+    pub fn keep_active(&mut self, view: &View, course: &Course, dependencies: &Dependencies) {
+        let Some(active) = view.active() else { return };
+        let is_target = course.aim().is_some_and(|aim| aim.placement == active);
+        if is_target || course.failed_release() == Some(&active.release) {
+            return;
+        }
+        let mut numbers: Vec<u32> = view.at(&active).map(|r| r.container.replica).collect();
+        numbers.retain(|number| *number <= view.service.replicas);
+        if numbers.is_empty() {
+            numbers.push(1);
+        }
+        let release = view.memory.releases.iter().find(|known| known.id == active.release).cloned();
+        let known_or_there = release.is_some() || view.at(&active).next().is_some();
+        if known_or_there {
+            let aim = Aim { placement: active, release, origin: Origin::Fallback };
+            self.raise(view, &aim, numbers.into_iter(), dependencies);
         }
     }
 
@@ -145,7 +168,7 @@ impl Draft {
         let mut ready = true;
         for attachment in &release.spec.networks {
             let name = &attachment.network;
-            if host.networks.contains(name) {
+            if host.networks.contains_key(name) {
                 continue;
             }
             ready = false;
@@ -231,14 +254,16 @@ impl Draft {
         if !view.proxy_is_known() {
             return false;
         }
-        let still_named = self.backend.as_ref().is_some_and(|backend| {
-            view.dial(replica).is_some_and(|dial| backend.dials.contains(&dial))
-        });
-        if view.is_routed(replica) || still_named {
+        let mut planned = [&self.backend, &self.standby].into_iter().flatten();
+        let stays_named = view
+            .dial(replica)
+            .is_some_and(|dial| planned.any(|backend| backend.dials.contains(&dial)));
+        if view.is_named(replica) || stays_named {
             return false;
         }
-        if let Some(until) = view.drained_at(replica) {
-            self.waiting_on.push(WaitingOn::Drain { slot: replica.container.slot, until });
+        let drain_timeout = view.service.rollout.drain_timeout;
+        if let Some(until) = drain::drained_at(replica, drain_timeout, view.world.at()) {
+            drain::wait(view.world, replica, drain_timeout, until, &mut self.waiting_on);
             return false;
         }
         // One that was not probed yet may be all there is.
@@ -336,7 +361,8 @@ fn create(view: &View, aim: &Aim, release: &Release, replica: u32) -> Step {
     let slot = aim.placement.slot;
     let name = format!("{}-{service}-{slot}-{}-{replica}", view.world.stack.name, release.id);
     let release = release.clone();
-    Step::Create(Box::new(NewContainer { name, service: service.clone(), slot, replica, release }))
+    let (service, addresses) = (service.clone(), BTreeMap::new());
+    Step::Create(Box::new(NewContainer { name, service, slot, replica, release, addresses }))
 }
 
 /// Returns whether a dependency's condition is met.

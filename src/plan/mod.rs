@@ -12,15 +12,19 @@
 //! | `verdict` | whether the declared release has failed |
 //! | `routing` | which release answers the route |
 //! | `blue_green`, `rolling`, `recreate` | how one release replaces another |
+//! | `addresses` | which address a new replica gets |
 //! | `orphans`, `prune` | what nothing declares or needs any more |
+//! | `drain` | whether a request can still be in flight to a replica |
 //! | `watch` | what is remembered of each container |
 //! | `remember` | what the next pass has to know and cannot observe |
 //! | `check` | S1 to S5 once more, against the finished plan |
 
+mod addresses;
 mod aim;
 mod blue_green;
 pub mod check;
 mod draft;
+mod drain;
 mod operator;
 mod orphans;
 mod pace;
@@ -44,8 +48,9 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 pub use check::{Violation, check};
+pub use drain::Count;
 pub use operator::{Refusal, retry, rollback};
-pub use remember::remember;
+pub use remember::{intend, remember};
 pub use step::{Flip, NewContainer, NewHold, Step};
 pub use waiting::WaitingOn;
 
@@ -53,7 +58,7 @@ use crate::domain::{
     DependsOn, Memory, ReleaseId, RouteState, RouteTable, ServiceName, Snapshot, Stack, Strategy,
     Timestamp,
     memory::Hold,
-    snapshot::{Observed, ProxyState, Subject},
+    snapshot::{ObserveFailure, Observed, ProxyState, Subject},
     time::Now,
 };
 use aim::{Course, Target, course};
@@ -68,6 +73,8 @@ pub struct Plan {
     pub services: BTreeMap<ServiceName, ServicePlan>,
     /// The plan needs [`crate::domain::snapshot::Host`] to go on; observe it and plan again.
     pub wants_host: bool,
+    /// The plan waits for requests in flight; count them and plan again.
+    pub wants_in_flight: bool,
     /// When to look again without being woken.
     pub revisit: Option<Timestamp>,
 }
@@ -130,7 +137,7 @@ pub fn plan(stack: &Stack, seen: &Snapshot, memory: &Memory, now: Now) -> Plan {
         .collect();
 
     let mut plan = Plan::default();
-    plan.steps.extend(write_routes(world, &drafts));
+    plan.steps.extend(write_routes(world, &views, &drafts));
     for (name, view) in &views {
         let draft = &drafts[*name];
         plan.services.insert((*name).clone(), standing::of(view, &courses[*name], draft));
@@ -142,20 +149,24 @@ pub fn plan(stack: &Stack, seen: &Snapshot, memory: &Memory, now: Now) -> Plan {
     for (name, waiting_on) in orphans.waiting_on {
         plan.services.insert(name, standing::of_orphan(waiting_on));
     }
-    if is_quiet(&plan) {
+    if may_prune(world, &plan) {
         plan.wants_host |= prune::is_due(world);
         plan.steps.extend(prune::plan(world));
     }
     finish(world, plan)
 }
 
-/// Images are only pruned while nothing is on its way.
-fn is_quiet(plan: &Plan) -> bool {
+/// Images are only pruned while nothing is on its way, or while a pull waits for
+/// the space; never beside a pull, whose image nothing names yet.
+fn may_prune(world: World, plan: &Plan) -> bool {
     let resting = |service: &ServicePlan| match service.state {
-        ServiceState::Settled | ServiceState::Held => true,
-        ServiceState::Progressing | ServiceState::Degraded | ServiceState::Unknown => false,
+        ServiceState::Settled | ServiceState::Held | ServiceState::Degraded => true,
+        ServiceState::Progressing => {
+            service.waiting_on.iter().any(|wait| matches!(wait, WaitingOn::DiskSpace { .. }))
+        }
+        ServiceState::Unknown => false,
     };
-    plan.steps.is_empty() && plan.services.values().all(resting)
+    plan.steps.is_empty() && world.seen.pulls.is_empty() && plan.services.values().all(resting)
 }
 
 fn finish(world: World, mut plan: Plan) -> Plan {
@@ -163,13 +174,13 @@ fn finish(world: World, mut plan: Plan) -> Plan {
     plan.steps.retain(|step| taken.insert(step.subject()));
     pace::slow_down(world, &mut plan);
     plan.wants_host &= world.seen.host.known().is_none();
-    plan.revisit = plan
-        .services
-        .values()
-        .flat_map(|service| &service.waiting_on)
-        .filter_map(WaitingOn::revisit)
-        .filter(|at| *at > world.at())
-        .min();
+    addresses::assign(world, &mut plan);
+    let waits = || plan.services.values().flat_map(|service| &service.waiting_on);
+    let drains = waits().any(|wait| matches!(wait, WaitingOn::Drain { .. }));
+    let has_asked = world.seen.in_flight != Observed::Unknown(ObserveFailure::NotAsked);
+    plan.wants_in_flight = drains && !has_asked && world.stack.proxy.is_some();
+    plan.revisit =
+        waits().filter_map(|wait| wait.revisit(world.at())).filter(|at| *at > world.at()).min();
     plan
 }
 
@@ -201,11 +212,16 @@ fn hold(view: &View, course: &Course, failing: &verdict::Failing) -> Step {
         at_unix_ms: view.world.now.unix_ms,
     };
     let log_of = failing.log_of.clone();
-    Step::Hold(Box::new(NewHold { service: view.service.name.clone(), hold, log_of }))
+    let secrets = view.service.spec.environment.values().cloned().collect();
+    Step::Hold(Box::new(NewHold { service: view.service.name.clone(), hold, log_of, secrets }))
 }
 
 /// All changes of the proxy in one write, flips first of all.
-fn write_routes(world: World, drafts: &BTreeMap<&ServiceName, Draft>) -> Option<Step> {
+fn write_routes(
+    world: World,
+    views: &BTreeMap<&ServiceName, View>,
+    drafts: &BTreeMap<&ServiceName, Draft>,
+) -> Option<Step> {
     world.stack.proxy.as_ref()?;
     let proxy = world.proxy()?;
     let mut table = RouteTable::new();
@@ -213,10 +229,13 @@ fn write_routes(world: World, drafts: &BTreeMap<&ServiceName, Draft>) -> Option<
         let service = &world.stack.services[*name];
         let Some(route) = &service.route else { continue };
         let observed = proxy.table.get(*name).map(|state| &state.backend);
+        let observed =
+            observed.filter(|backend| !routing::has_passed_to_others(&views[*name], backend));
         let Some(backend) = draft.backend.as_ref().or(observed) else { continue };
         let state = RouteState {
             route: route.clone(),
             backend: backend.clone(),
+            standby: draft.standby.clone(),
             stream_close_delay: service.rollout.drain_timeout,
         };
         table.insert((*name).clone(), state);
@@ -250,8 +269,7 @@ fn without_engine(world: World) -> Plan {
         && world.stack.proxy.is_some()
         && proxy.table.is_empty()
     {
-        let mut table = world.memory.routes.clone();
-        table.retain(|name, _| world.stack.services.get(name).is_some_and(|s| s.route.is_some()));
+        let table = world.memory.routes.clone();
         if !table.is_empty() {
             plan.steps.push(write(proxy, table));
         }

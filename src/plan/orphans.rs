@@ -8,8 +8,8 @@ use crate::domain::{
 };
 
 use super::{
-    Step, WaitingOn,
-    view::{Replica, Standing, World, drained_at},
+    Step, WaitingOn, drain,
+    view::{Replica, Standing, World},
 };
 
 /// How long the requests of a service that is gone from the file may take: its
@@ -40,28 +40,27 @@ pub fn plan(world: World) -> Orphans {
             waiting_on.push(WaitingOn::StepInHand);
             continue;
         }
-        match end(world, container) {
-            Ok(step) => orphans.steps.push(step),
-            Err(wait) => waiting_on.push(wait),
-        }
+        orphans.steps.extend(end(world, container, waiting_on));
     }
     orphans
 }
 
-fn end(world: World, container: &Container) -> Result<Step, WaitingOn> {
+fn end(world: World, container: &Container, waiting_on: &mut Vec<WaitingOn>) -> Option<Step> {
     let service = container.service.clone();
     let subject = Subject::Replica { service: service.clone(), container: container.name.clone() };
     if world.seen.busy.contains_key(&subject) || container.state == ContainerState::Removing {
-        return Err(WaitingOn::StepInHand);
+        waiting_on.push(WaitingOn::StepInHand);
+        return None;
     }
     let remembered = world.memory.service(&service).replicas.remove(&container.id);
     let memory = remembered.unwrap_or_default();
     let replica = Replica { container, memory, standing: Standing::Pending { why: None } };
-    if let Some(until) = drained_at(&replica, ORPHAN_DRAIN, world.at()) {
-        return Err(WaitingOn::Drain { slot: container.slot, until });
+    if let Some(until) = drain::drained_at(&replica, ORPHAN_DRAIN, world.at()) {
+        drain::wait(world, &replica, ORPHAN_DRAIN, until, waiting_on);
+        return None;
     }
     let (container, name) = (container.id.clone(), container.name.clone());
-    Ok(match replica.runs() {
+    Some(match replica.runs() {
         true => Step::Stop { service, container, name, grace: None },
         false => Step::Remove { service, container, name },
     })

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use crate::domain::Digest;
+use crate::domain::{Digest, Resolution};
 
 use super::{Step, view::World};
 
@@ -23,11 +23,15 @@ pub fn plan(world: World) -> Vec<Step> {
     };
     let memory = world.memory;
     let retained = memory.services.values().flat_map(|service| &service.releases);
+    // What a declared reference means here, resolved or not yet.
+    let declared = world.stack.services.values().filter_map(|service| host.resolve(&service.image));
+    let declared: Vec<Resolution> = declared.collect();
     let needed: BTreeSet<&Digest> = containers
         .iter()
         .flat_map(|container| [&container.digest, &container.image_id])
         .chain(retained.flat_map(|release| [&release.digest, &release.image_id]))
         .chain(memory.resolutions.values().flat_map(|found| [&found.digest, &found.image_id]))
+        .chain(declared.iter().flat_map(|found| [&found.digest, &found.image_id]))
         .collect();
     let unneeded = host.images.iter().filter(|image| !needed.contains(&image.id));
     unneeded

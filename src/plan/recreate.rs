@@ -28,6 +28,7 @@ pub fn plan(view: &View, course: &Course, dependencies: &Dependencies, draft: &m
         return;
     }
     let Some(aim) = target else {
+        draft.keep_active(view, course, dependencies);
         remove_failed(view, course, draft);
         return;
     };

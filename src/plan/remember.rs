@@ -5,7 +5,8 @@
 //! them anew and breaks nothing.
 
 use crate::domain::{
-    ContainerId, ImageRef, Memory, Release, ServiceKind, ServiceName, Snapshot, Stack, Timestamp,
+    ContainerId, ImageRef, Memory, Release, RouteTable, ServiceKind, ServiceName, Snapshot, Stack,
+    Timestamp,
     memory::{
         Attempts, Event, EventKind, MAX_HISTORY, Placement, ReplicaMemory, RolloutMemory,
         ServiceMemory,
@@ -35,9 +36,15 @@ pub fn remember(stack: &Stack, memory: &Memory, seen: &Snapshot, now: Now) -> Me
     {
         memory.routes = proxy.table.clone();
     }
+    // What the file takes out is not given back if it comes in again.
+    let is_routed =
+        |name: &ServiceName| stack.services.get(name).is_some_and(|s| s.route.is_some());
+    memory.routes.retain(|name, _| is_routed(name));
     for name in stack.services.keys() {
         if seen.containers.known().is_some() {
             follow(stack, &mut memory, seen, name, now);
+        } else if let Some(service) = memory.services.get_mut(name) {
+            await_the_engine(service, now);
         }
     }
     for (name, service) in &mut memory.services {
@@ -55,11 +62,25 @@ pub fn remember(stack: &Stack, memory: &Memory, seen: &Snapshot, now: Now) -> Me
     memory
 }
 
+/// Returns what is to be known before this table is written: a proxy that loses
+/// it before it is seen to stand gets it back.
+pub fn intend(memory: &Memory, table: &RouteTable) -> Memory {
+    Memory { routes: table.clone(), ..memory.clone() }
+}
+
 /// Appends an event; the oldest go when there are too many.
 pub fn note(memory: &mut Memory, event: Event) {
     memory.history.push(event);
     let surplus = memory.history.len().saturating_sub(MAX_HISTORY);
     memory.history.drain(..surplus);
+}
+
+/// Time in which the engine cannot be seen counts against no rollout.
+fn await_the_engine(service: &mut ServiceMemory, now: Now) {
+    let started_at = service.rollout.as_mut().and_then(|rollout| rollout.started_at.as_mut());
+    if let Some(at) = started_at {
+        *at = now.at;
+    }
 }
 
 fn learn(memory: &mut Memory, outcome: &Outcome, now: Now) {
@@ -79,7 +100,10 @@ fn learn(memory: &mut Memory, outcome: &Outcome, now: Now) {
             replica_of(memory, service, container).stopped_at = None;
         }
         Outcome::Stopped { service, container } => {
-            replica_of(memory, service, container).stopped_at = Some(now.at);
+            let replica = replica_of(memory, service, container);
+            replica.stopped_at = Some(now.at);
+            // A stop takes its restart policy away.
+            replica.restart_policy_set = false;
         }
         Outcome::Held { service, hold } => {
             note(
@@ -152,6 +176,11 @@ fn follow(stack: &Stack, memory: &mut Memory, seen: &Snapshot, name: &ServiceNam
         }
     }
     follow_hold(view, &mut service);
+    if is_new(view, &service) {
+        // What was refused was refused of an earlier declaration.
+        service.failed_steps = None;
+        memory.failed_pulls.remove(&view.service.image);
+    }
     if let Some(active) = active_now(view, &set_course) {
         follow_active(view, &set_course, &mut service, active, &mut events, now);
     }
@@ -191,11 +220,12 @@ fn record(service: &mut ServiceMemory, release: &Release) {
 fn follow_hold(view: &View, service: &mut ServiceMemory) {
     let declaration = view.service.declaration();
     service.hold = service.hold.take().filter(|hold| hold.declaration == declaration);
-    // What was refused was refused of an earlier declaration.
-    let is_new = service.rollout.as_ref().is_some_and(|r| r.declaration != declaration);
-    if is_new {
-        service.failed_steps = None;
-    }
+}
+
+/// Returns whether the file has come to say something else of the service.
+fn is_new(view: &View, service: &ServiceMemory) -> bool {
+    let declaration = view.service.declaration();
+    service.rollout.as_ref().is_some_and(|rollout| rollout.declaration != declaration)
 }
 
 fn follow_active(
@@ -249,7 +279,7 @@ fn follow_rollout(
     // Waiting for a dependency is no progress that could come too late.
     let image = &view.service.image;
     let has_begun = match &course.declared {
-        Some(aim) => view.at(&aim.placement).next().is_some(),
+        Some(aim) => view.at(&aim.placement).next().is_some() || service.failed_steps.is_some(),
         None => {
             let seen = view.world.seen;
             seen.pulls.contains_key(image) || view.world.memory.failed_pulls.contains_key(image)

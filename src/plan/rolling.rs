@@ -21,6 +21,7 @@ pub fn plan(view: &View, course: &Course, dependencies: &Dependencies, draft: &m
     let gate = target.map_or(FlipGate::Closed, |aim| flip_gate(view, &aim.placement));
     draft.backend = routing::backend(view, placement, gate, course.failed_release());
     let Some(aim) = target else {
+        draft.keep_active(view, course, dependencies);
         // Nothing to fall back on: what failed goes all the same.
         let failed = view.replicas.iter().filter(|replica| {
             course.hold.is_some() && course.failed_release() == Some(&replica.container.release)
@@ -102,8 +103,8 @@ fn leaving<'v, 'a>(view: &'v View<'a>, aim: &'v Aim) -> impl Iterator<Item = &'v
         old(view, &aim.placement).partition(|replica| is_active(replica));
     let (mut of_active, down): (Vec<_>, Vec<_>) =
         of_active.into_iter().partition(|replica| replica.runs());
-    // What cannot serve goes first.
-    of_active.sort_by_key(|replica| !replica.may_become_ready());
+    // What cannot serve goes first, then what the route names no more.
+    of_active.sort_by_key(|replica| (!replica.may_become_ready(), !view.is_routed(replica)));
     let surplus_old = of_active.into_iter().skip(wanted);
     let down_old = down.into_iter();
     let surplus_new = view

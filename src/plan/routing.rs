@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::domain::{
-    Backend, ReleaseId,
+    Backend, Container, ReleaseId, Strategy,
     memory::{Placement, Traffic},
     snapshot::ContainerState,
 };
@@ -36,6 +36,24 @@ pub fn backend(
     (!dials.is_empty()).then(|| backend_of(placement, dials))
 }
 
+/// Returns whether another container has got an address of a backend, and nothing
+/// of the service is ready: the engine gives the address of a removed container
+/// away. Such a route is better gone. A service that is recreated hands its
+/// address on to itself.
+pub fn has_passed_to_others(view: &View, backend: &Backend) -> bool {
+    if view.replicas.iter().any(Replica::is_ready) {
+        return false;
+    }
+    let is_other = |container: &&Container| {
+        container.service != view.service.name
+            || (view.service.rollout.strategy != Strategy::Recreate
+                && (container.slot, &container.release) != (backend.slot, &backend.release))
+    };
+    let containers = view.world.seen.containers.known().map_or(&[][..], Vec::as_slice);
+    let mut others = containers.iter().filter(is_other).flat_map(|other| other.addresses.values());
+    others.any(|address| backend.dials.iter().any(|dial| dial.ip() == *address))
+}
+
 /// Returns the backend of a placement at these addresses.
 pub fn backend_of(placement: Placement, dials: BTreeSet<std::net::SocketAddr>) -> Backend {
     Backend { slot: placement.slot, release: placement.release, dials }
@@ -57,7 +75,7 @@ fn choose(
         // The route is lost: what it pointed at gets it back. That is no move,
         // so it need not wait for probes.
         None => {
-            let before = view.memory.active.clone();
+            let before = view.lost_placement();
             let runs = |placement: &Placement| view.at(placement).any(|replica| replica.runs());
             if let Some(before) = before.filter(runs) {
                 return Some(before);

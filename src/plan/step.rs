@@ -1,11 +1,11 @@
 //! The effects a plan can ask for: each one idempotent, and re-observed.
 
-use std::{fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, net::IpAddr, time::Duration};
 
 use serde::Serialize;
 
 use crate::domain::{
-    Digest, ImageId, ImageRef, Release, RouteTable, ServiceName, Slot,
+    Digest, ImageId, ImageRef, Release, RouteTable, Secret, ServiceName, Slot,
     memory::Placement,
     release::RestartPolicy,
     snapshot::{ContainerId, Subject, Work},
@@ -78,6 +78,9 @@ pub struct NewContainer {
     pub replica: u32,
     #[serde(serialize_with = "release_id_only")]
     pub release: Release,
+    /// Docker's name of a network → the address there; on the others the engine
+    /// chooses.
+    pub addresses: BTreeMap<String, IpAddr>,
 }
 
 fn release_id_only<S: serde::Serializer>(release: &Release, out: S) -> Result<S::Ok, S::Error> {
@@ -91,6 +94,24 @@ pub struct NewHold {
     pub service: ServiceName,
     pub hold: crate::domain::memory::Hold,
     pub log_of: Option<ContainerId>,
+    /// The values that the log must not show (S9).
+    #[serde(skip)]
+    pub secrets: Vec<Secret>,
+}
+
+/// A shorter value is no secret, and would blot out half of a log.
+const SHORTEST_SECRET: usize = 6;
+
+impl NewHold {
+    /// Returns a line of the log without the values of the service's environment:
+    /// a program that cannot start likes to print what it was given.
+    pub fn scrub(&self, line: &str) -> String {
+        // Longest first, so that a value which contains another leaves no rest.
+        let mut values: Vec<&str> = self.secrets.iter().map(Secret::reveal).collect();
+        values.retain(|value| value.len() >= SHORTEST_SECRET);
+        values.sort_by_key(|value| std::cmp::Reverse(value.len()));
+        values.into_iter().fold(line.to_owned(), |line, value| line.replace(value, "(hidden)"))
+    }
 }
 
 /// A change of which release answers a route.
@@ -156,7 +177,9 @@ impl fmt::Display for Step {
             Step::CreateVolume { name, .. } => write!(f, "create volume {name}"),
             Step::Pull { image, .. } => write!(f, "pull {image}"),
             Step::Create(new) => {
-                write!(f, "create {} ({} in {})", new.name, new.release.image, new.slot)
+                write!(f, "create {} ({} in {}", new.name, new.release.image, new.slot)?;
+                new.addresses.values().try_for_each(|address| write!(f, " at {address}"))?;
+                f.write_str(")")
             }
             Step::Start { name, .. } => write!(f, "start {name}"),
             Step::SetRestartPolicy { name, .. } => write!(f, "set restart policy of {name}"),

@@ -9,8 +9,9 @@ use std::{
 };
 
 use crate::domain::{
-    Backend, Container, ProbeCheck, Service, ServiceKind, ServiceName, Snapshot, Stack, Timestamp,
-    memory::{Memory, Placement, ReplicaMemory, ServiceMemory, Traffic},
+    Backend, Container, ProbeCheck, RouteState, Service, ServiceKind, ServiceName, Snapshot, Stack,
+    Timestamp,
+    memory::{Memory, Placement, ReplicaMemory, ServiceMemory},
     snapshot::{ContainerState, Health, ObserveFailure, Observed, ProxyState, Subject, Work},
     time::Now,
 };
@@ -107,14 +108,25 @@ impl<'a> View<'a> {
         View { world, service, memory, replicas }
     }
 
+    /// Returns the route as the proxy was seen to have it.
+    fn route_state(&self) -> Option<&'a RouteState> {
+        self.world.proxy()?.table.get(&self.service.name)
+    }
+
     /// Returns what the route points at, where the proxy was seen to route.
     pub fn routed(&self) -> Option<&'a Backend> {
-        self.world.proxy()?.table.get(&self.service.name).map(|state| &state.backend)
+        self.route_state().map(|state| &state.backend)
     }
 
     /// Returns the placement the route points at.
     pub fn routed_placement(&self) -> Option<Placement> {
         self.routed().map(placement_of)
+    }
+
+    /// Returns what a route that the proxy has lost pointed at.
+    pub fn lost_placement(&self) -> Option<Placement> {
+        let written = self.world.memory.routes.get(&self.service.name);
+        written.map(|state| placement_of(&state.backend)).or_else(|| self.memory.active.clone())
     }
 
     /// Returns the active placement: what the route points at; where no route
@@ -173,10 +185,19 @@ impl<'a> View<'a> {
         Some(SocketAddr::new(*address, port))
     }
 
-    /// Returns whether the route names this replica's address.
+    /// Returns whether the route points at this replica's address.
     pub fn is_routed(&self, replica: &Replica) -> bool {
         match (self.routed(), self.dial(replica)) {
             (Some(backend), Some(dial)) => backend.dials.contains(&dial),
+            (None, _) | (_, None) => false,
+        }
+    }
+
+    /// Returns whether a request of the route can reach this replica: as one of
+    /// the release that answers, or as its standby.
+    pub fn is_named(&self, replica: &Replica) -> bool {
+        match (self.route_state(), self.dial(replica)) {
+            (Some(state), Some(dial)) => state.dials().any(|named| *named == dial),
             (None, _) | (_, None) => false,
         }
     }
@@ -185,24 +206,6 @@ impl<'a> View<'a> {
     /// does not matter to it.
     pub fn proxy_is_known(&self) -> bool {
         self.service.route.is_none() || self.world.proxy().is_some()
-    }
-
-    /// Returns when no request can be in flight to the replica any more: None
-    /// if that is so already.
-    pub fn drained_at(&self, replica: &Replica) -> Option<Timestamp> {
-        drained_at(replica, self.service.rollout.drain_timeout, self.world.at())
-    }
-}
-
-/// Returns when a replica will be drained, None if it is.
-pub fn drained_at(replica: &Replica, drain_timeout: Duration, now: Timestamp) -> Option<Timestamp> {
-    if !replica.runs() {
-        return None;
-    }
-    match replica.memory.traffic {
-        Traffic::NeverRouted => None,
-        Traffic::Routed => Some(now + drain_timeout),
-        Traffic::UnroutedSince(since) => Some(since + drain_timeout).filter(|end| *end > now),
     }
 }
 

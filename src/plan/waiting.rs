@@ -4,6 +4,7 @@ use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
+use super::drain::{COUNT_INTERVAL, Count};
 use crate::domain::{DependsOn, ImageRef, ServiceName, Slot, Timestamp, time::human};
 
 /// One thing that a service waits on, with the time it ends at the latest
@@ -26,7 +27,7 @@ pub enum WaitingOn {
     /// A dependency's condition.
     Dependency { service: ServiceName, condition: DependsOn },
     /// The old release's requests in flight.
-    Drain { slot: Slot, until: Timestamp },
+    Drain { slot: Slot, until: Timestamp, in_flight: Count },
     /// The new release's trial time.
     Bake { until: Timestamp },
     /// The standby, kept warm.
@@ -43,11 +44,14 @@ pub enum WaitingOn {
 
 impl WaitingOn {
     /// Returns when it is worth looking again without being woken.
-    pub fn revisit(&self) -> Option<Timestamp> {
+    pub fn revisit(&self, now: Timestamp) -> Option<Timestamp> {
         match self {
             WaitingOn::Readiness { deadline, .. } => *deadline,
+            WaitingOn::Drain { until, in_flight: Count::Requests(_), .. } => {
+                Some((now + COUNT_INTERVAL).min(*until))
+            }
             WaitingOn::MinHealthyTime { until: at }
-            | WaitingOn::Drain { until: at, .. }
+            | WaitingOn::Drain { until: at, in_flight: Count::Untold | Count::Unread, .. }
             | WaitingOn::Bake { until: at }
             | WaitingOn::Standby { until: at, .. }
             | WaitingOn::Retry { at, .. } => Some(*at),
@@ -82,7 +86,22 @@ impl WaitingOn {
                 format!("ready for a while more: {} left", left(until))
             }
             WaitingOn::Dependency { service, condition } => format!("{service} to be {condition}"),
-            WaitingOn::Drain { slot, until } => format!("{slot} draining, {} left", left(until)),
+            WaitingOn::Drain { slot, until, in_flight } => {
+                let left = left(until);
+                match in_flight {
+                    Count::Requests(1) => {
+                        format!("{slot} draining, 1 request in flight, {left} left at most")
+                    }
+                    Count::Requests(count) => {
+                        format!("{slot} draining, {count} requests in flight, {left} left at most")
+                    }
+                    Count::Untold => format!(
+                        "{slot} draining, {left} left (this proxy cannot count what is in \
+                         flight: the whole drain_timeout passes)"
+                    ),
+                    Count::Unread => format!("{slot} draining, {left} left"),
+                }
+            }
             WaitingOn::Bake { until } => format!("baking, {} left", left(until)),
             WaitingOn::Standby { slot, until } => {
                 format!("{slot} warm for rollback, {} left", left(until))

@@ -4,11 +4,14 @@ use std::{collections::BTreeMap, time::Duration};
 
 use crate::domain::{
     Container, Memory, ServiceName, Snapshot, Stack, Timestamp,
-    memory::{ReplicaMemory, Traffic},
+    memory::{Listing, ReplicaMemory, Traffic},
     snapshot::{ContainerState, Subject, Work},
 };
 
-use super::view::{Probed, probed};
+use super::{
+    drain,
+    view::{Probed, probed},
+};
 
 /// How long a replica has to stay ready before its earlier deaths are forgotten.
 const FORGIVEN_AFTER: Duration = Duration::from_secs(60);
@@ -76,8 +79,14 @@ fn watch(
         Subject::Replica { service: container.service.clone(), container: container.name.clone() };
     if seen.busy.get(&subject) == Some(&Work::TakesAway) {
         replica.stopped_at = Some(now);
+        replica.restart_policy_set = false;
     }
     replica.traffic = traffic(seen, container, is_new, replica.traffic, now);
+    if is_new && replica.traffic != Traffic::NeverRouted {
+        // Whatever happened before this, the proxy may have lost count in it.
+        replica.ebb.listing = Listing::BackSince(now);
+    }
+    replica.ebb = drain::follow(stack, seen, container, replica.traffic, replica.ebb, now);
     replica
 }
 
@@ -89,17 +98,25 @@ fn traffic(
     now: Timestamp,
 ) -> Traffic {
     let Some(proxy) = seen.proxy.known() else {
-        // What the proxy does now is not known: the worst is assumed.
-        return if is_new { Traffic::Routed } else { before };
+        // What the proxy does now is not known: the worst is assumed, and that
+        // it goes on until it can be seen again.
+        return match before {
+            _ if is_new => Traffic::Routed,
+            Traffic::UnroutedSince(_) => Traffic::UnroutedSince(now),
+            Traffic::Routed | Traffic::NeverRouted => before,
+        };
     };
-    let backend = proxy.table.get(&container.service).map(|state| &state.backend);
-    let is_routed = backend.is_some_and(|backend| {
-        let port = container.route_port;
-        let mut addresses = container.addresses.values();
-        addresses.any(|ip| port.is_some_and(|port| backend.dials.contains(&(*ip, port).into())))
+    let route = proxy.table.get(&container.service);
+    let is_routed = route
+        .is_some_and(|route| route.dials().any(|dial| container.dials().any(|own| own == *dial)));
+    let is_of_release = route.is_some_and(|route| {
+        let mut named = std::iter::once(&route.backend).chain(&route.standby);
+        named.any(|named| (named.slot, &named.release) == (container.slot, &container.release))
     });
     match (is_routed, before) {
         (true, _) => Traffic::Routed,
+        // It may come back at the address that the route still names.
+        (false, Traffic::Routed) if !container.is_running() && is_of_release => Traffic::Routed,
         (false, Traffic::Routed) => Traffic::UnroutedSince(now),
         (false, Traffic::UnroutedSince(since)) => Traffic::UnroutedSince(since),
         (false, Traffic::NeverRouted) => {

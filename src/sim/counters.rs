@@ -36,13 +36,17 @@ pub enum Feature {
     Held,
     ImageRemoved,
     StoppedAfterDrain,
+    /// Before `drain_timeout`, because nothing was in flight any more.
+    StoppedOnceIdle,
+    /// At `drain_timeout`, with requests still in flight.
+    StoppedInFlight,
     EndedHealthy,
     EndedHeld,
     Recovered,
 }
 
 impl Feature {
-    pub const ALL: [Feature; 31] = [
+    pub const ALL: [Feature; 33] = [
         Feature::Pulled,
         Feature::PullRefused,
         Feature::PullFailed,
@@ -71,6 +75,8 @@ impl Feature {
         Feature::Held,
         Feature::ImageRemoved,
         Feature::StoppedAfterDrain,
+        Feature::StoppedOnceIdle,
+        Feature::StoppedInFlight,
         Feature::EndedHealthy,
         Feature::EndedHeld,
         Feature::Recovered,

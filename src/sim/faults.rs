@@ -25,6 +25,7 @@ pub enum Call {
     BeginPull,
     TakePulled,
     ObserveProxy,
+    InFlight,
     WriteProxy,
     LoadMemory,
     SaveMemory,
@@ -32,7 +33,7 @@ pub enum Call {
 }
 
 impl Call {
-    pub const ALL: [Call; 18] = [
+    pub const ALL: [Call; 19] = [
         Call::Containers,
         Call::Host,
         Call::CreateNetwork,
@@ -47,6 +48,7 @@ impl Call {
         Call::BeginPull,
         Call::TakePulled,
         Call::ObserveProxy,
+        Call::InFlight,
         Call::WriteProxy,
         Call::LoadMemory,
         Call::SaveMemory,
@@ -59,7 +61,9 @@ impl Call {
         const READS: &[Fault] =
             &[Fault::CrashBefore, Fault::CrashAfter, Fault::ErrorBefore, Fault::SlowBefore];
         match self {
-            Call::Containers | Call::Host | Call::Logs | Call::ObserveProxy => READS,
+            Call::Containers | Call::Host | Call::Logs | Call::ObserveProxy | Call::InFlight => {
+                READS
+            }
             Call::CreateNetwork
             | Call::CreateVolume
             | Call::Create
@@ -95,6 +99,7 @@ impl Call {
             | Call::Logs
             | Call::TakePulled
             | Call::ObserveProxy
+            | Call::InFlight
             | Call::LoadMemory
             | Call::LoadStack => false,
         }

@@ -16,6 +16,8 @@ pub enum Mutant {
     SkipReadiness,
     /// Every `drain_timeout` is read as nothing.
     SkipDrain,
+    /// The proxy's counts are read as nothing at all.
+    CountNothing,
     /// A proxy that cannot be seen counts as empty.
     UnknownProxyIsEmpty,
     /// A route also names replicas of other releases.
@@ -33,9 +35,10 @@ pub enum Mutant {
 }
 
 impl Mutant {
-    pub const ALL: [Mutant; 9] = [
+    pub const ALL: [Mutant; 10] = [
         Mutant::SkipReadiness,
         Mutant::SkipDrain,
+        Mutant::CountNothing,
         Mutant::UnknownProxyIsEmpty,
         Mutant::MixReleases,
         Mutant::StopTheRouted,

@@ -19,7 +19,7 @@ use crate::{
         Container, ContainerId, Digest, ImageId, ImageRef, Memory, Resolution, RouteTable, Stack,
         Timestamp,
         release::RestartPolicy,
-        snapshot::{Failure, FailureKind, Host, ProbeStanding, ProxyState},
+        snapshot::{Failure, FailureKind, Host, InFlight, ProbeStanding, ProxyState, Unlisted},
         stack::{NetworkSpec, ProxyConfig, VolumeSpec},
     },
     plan::NewContainer,
@@ -189,7 +189,7 @@ impl World {
     /// Fails while the service behind the call is down.
     fn reach(&self, call: Call) -> Result<(), Failure> {
         let down_until = match call {
-            Call::ObserveProxy | Call::WriteProxy => self.caddy.down_until,
+            Call::ObserveProxy | Call::InFlight | Call::WriteProxy => self.caddy.down_until,
             Call::Containers
             | Call::Host
             | Call::CreateNetwork
@@ -247,7 +247,7 @@ impl Engine for SimPort {
         let read = |world: &mut World| {
             Ok(Host {
                 images: world.registry.local_images(),
-                networks: world.docker.networks.clone(),
+                networks: world.docker.host_networks(),
                 volumes: world.docker.volumes.clone(),
                 disk: Some(world.registry.disk),
             })
@@ -414,10 +414,19 @@ impl Proxy for SimPort {
         }
     }
 
+    async fn in_flight(&self, _config: &ProxyConfig) -> Result<InFlight, Failure> {
+        let count = |world: &mut World| Ok(world.caddy.in_flight(&world.docker, world.now));
+        let counted = self.call(Call::InFlight, "", |_| {}, count).await;
+        match self.is(Mutant::CountNothing) {
+            true => Ok(InFlight { unlisted: Unlisted::Idle, ..InFlight::default() }),
+            false => counted,
+        }
+    }
+
     async fn write(&self, _config: &ProxyConfig, table: &RouteTable) -> Result<(), Failure> {
         let table = self.world().mutate_table(table);
         let write = |world: &mut World| {
-            world.caddy.write(&table);
+            world.reroute(|caddy| caddy.write(&table));
             world.oracle.written(&table);
             world.time_has_passed();
             Ok(())

@@ -6,7 +6,7 @@
 //! where it stands.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     future::Future,
     path::PathBuf,
     pin::pin,
@@ -117,15 +117,7 @@ impl<'a> Run<'a> {
         };
         if self.settle() {
             self.port.world().judge_end(ending);
-            let held = self.port.world().held_in_error();
-            if !held.is_empty() && self.is_clean() {
-                // An operator changes something about them: now nothing excuses.
-                self.touch(&held);
-                if self.settle() {
-                    self.port.world().judge_end(Ending::Undisturbed);
-                    self.port.world().counters.feature(Feature::Recovered);
-                }
-            }
+            self.recover();
         }
         self.controller = None;
         let mut world = self.port.world();
@@ -214,6 +206,31 @@ impl<'a> Run<'a> {
                 (true, Some(since)) if now - since >= STILL => return true,
                 (true, Some(_)) => {}
             }
+        }
+    }
+
+    /// An operator changes something about what is held in error: now nothing
+    /// excuses it.
+    fn recover(&mut self) {
+        let mut touched = BTreeSet::new();
+        loop {
+            let held = self.port.world().held_in_error();
+            if !self.is_clean() || held.is_empty() {
+                break;
+            }
+            // One that depends on another comes to light after it.
+            let again = held.iter().any(|name| !touched.insert(name.clone()));
+            if again {
+                break;
+            }
+            self.touch(&held);
+            if !self.settle() {
+                return;
+            }
+        }
+        if self.is_clean() && !touched.is_empty() {
+            self.port.world().judge_end(Ending::Undisturbed);
+            self.port.world().counters.feature(Feature::Recovered);
         }
     }
 

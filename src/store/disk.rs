@@ -208,7 +208,14 @@ pub(super) fn open_or_set_aside(folder: &Path) -> Result<(Disk, Shelf), DiskErro
 }
 
 /// Makes a folder that only its owner can look into: the memory holds secrets.
+/// What is missing above it lets others pass, since Caddy has to reach the
+/// switch files there.
 pub(super) fn make_private_folder(folder: &Path) -> io::Result<()> {
+    if let Some(above) = folder.parent().filter(|above| !above.exists()) {
+        fs::DirBuilder::new().recursive(true).mode(0o711).create(above)?;
+        // The umask takes from the mode that a folder is created with.
+        fs::set_permissions(above, fs::Permissions::from_mode(0o711))?;
+    }
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     fs::set_permissions(folder, fs::Permissions::from_mode(0o700))
 }

@@ -7,7 +7,7 @@ use super::{
     table::{self, Cell},
 };
 use crate::controller::status::{HoldStatus, ServiceStatus, StatusReport};
-use crate::domain::{ImageRef, Slot};
+use crate::domain::{ImageRef, Slot, snapshot::FlipMechanism};
 use crate::plan::ServiceState;
 
 /// Images longer than this are shortened where the page is narrow.
@@ -39,12 +39,18 @@ pub fn render(page: Page, report: &StatusReport, log_lines: usize) -> Vec<String
 fn headline(page: Page, report: &StatusReport) -> Vec<String> {
     let state = page.paint(ink(report.state), &state_text(report.state));
     let mut lines = vec![format!("{}  {state}", page.paint(Ink::Bold, report.stack.as_str()))];
-    let proxy = match &report.proxy.version {
-        Some(version) => format!(" · Caddy {version}"),
-        None => String::new(),
-    };
-    let facts = format!("{}{proxy}", report.file.path.display());
+    let mut facts = report.file.path.display().to_string();
+    if let Some(version) = &report.proxy.version {
+        facts += &format!(" · Caddy {version}");
+    }
+    if let Some(FlipMechanism::SwitchFile) = &report.proxy.flip {
+        facts += " · flips by switch file";
+    }
     lines.extend(page.indented(0, &facts).iter().map(|line| page.paint(Ink::Dim, line)));
+    if let Some(FlipMechanism::AdminApi { why }) = &report.proxy.flip {
+        let text = format!("Flips go through Caddy's admin API: {}", harmless(why));
+        lines.extend(page.indented(0, &text).iter().map(|line| page.paint(Ink::Dim, line)));
+    }
 
     let mut trouble = |text: String| {
         lines.extend(page.indented(0, &text).iter().map(|line| page.paint(Ink::Bad, line)));
@@ -56,6 +62,9 @@ fn headline(page: Page, report: &StatusReport) -> Vec<String> {
     if report.proxy.used && !report.proxy.part.known {
         let why = report.proxy.part.why.as_deref().unwrap_or("it does not say why");
         trouble(format!("✗ Caddy cannot be seen: {}", harmless(why)));
+    }
+    if let Some(FlipMechanism::Blocked { why }) = &report.proxy.flip {
+        trouble(format!("✗ Nothing flips: {}", harmless(why)));
     }
     if !report.file.valid {
         trouble("✗ The file is not valid. What it said before stays in force.".to_owned());

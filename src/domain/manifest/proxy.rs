@@ -1,18 +1,22 @@
-//! `proxy:` — where Caddy's admin API is.
+//! `proxy:` — where Caddy's admin API is, and how traffic moves through it.
 
 use std::path::PathBuf;
 
-use crate::domain::stack::{AdminEndpoint, ProxyConfig};
+use crate::domain::stack::{AdminEndpoint, FlipChoice, ProxyConfig};
 
 use super::{
-    fields::{Fields, NO_REFUSALS, Refusals},
+    fields::{Fields, NO_REFUSALS, refuse_name},
     reader::{Reader, port},
     report::shown,
     route::is_host,
-    yaml::Node,
+    yaml::{Entry, Node},
 };
 
-const REFUSALS: Refusals = Refusals { later: &["flip"], never: &[] };
+const FLIPS: [(&str, FlipChoice); 3] = [
+    ("auto", FlipChoice::Auto),
+    ("admin-api", FlipChoice::AdminApi),
+    ("switch-file", FlipChoice::SwitchFile),
+];
 
 /// Caddy's own default.
 const ADMIN_PORT: u16 = 2019;
@@ -27,7 +31,11 @@ pub(super) fn read(reader: &mut Reader<'_>, node: &Node) -> Option<ProxyConfig> 
         return None;
     };
     if caddy.value.is_null() {
-        return Some(ProxyConfig { admin: default_admin(), listen: None });
+        return Some(ProxyConfig {
+            admin: default_admin(),
+            listen: None,
+            flip: FlipChoice::default(),
+        });
     }
     let mut fields = Fields::of(reader.map(&caddy.value, "a map such as `{ admin: … }`")?);
     let admin = match fields.get("admin") {
@@ -47,14 +55,35 @@ pub(super) fn read(reader: &mut Reader<'_>, node: &Node) -> Option<ProxyConfig> 
             parse_listen,
         )
     });
-    fields.finish(reader, &REFUSALS);
+    let flip = fields.get("flip").map(|entry| read_flip(reader, entry));
+    fields.finish(reader, &NO_REFUSALS);
     Some(ProxyConfig {
         admin: admin?,
         listen: match listen {
             Some(listen) => Some(listen?),
             None => None,
         },
+        flip: match flip {
+            Some(flip) => flip?,
+            None => FlipChoice::default(),
+        },
     })
+}
+
+fn read_flip(reader: &mut Reader<'_>, entry: &Entry) -> Option<FlipChoice> {
+    let text = reader.text(&entry.value, "`auto`, `admin-api` or `switch-file`")?;
+    let found = FLIPS.iter().find(|(name, _)| *name == text.value);
+    if found.is_none() {
+        refuse_name(
+            reader,
+            text.span,
+            format!("`{}` is no way to flip", text.shown()),
+            &text.value,
+            FLIPS.iter().map(|(name, _)| *name),
+            "write `auto`, `admin-api` or `switch-file`",
+        );
+    }
+    found.map(|(_, flip)| *flip)
 }
 
 fn default_admin() -> AdminEndpoint {

@@ -324,9 +324,11 @@ impl<'a> Reader<'a> {
 
     fn pair_of_text(&mut self, item: &Node) -> Option<Pair> {
         let text = self.text(item, "`KEY=value`")?;
-        let span = text.span;
         let written_key = text.written.split_once('=').map_or(&*text.written, |(key, _)| key);
         let shown = shown(written_key);
+        // The key alone: what is shown as being at fault must not be the value.
+        let start = text.span.start;
+        let span = Span { start, end: (start + written_key.len()).min(text.span.end) };
         Some(match text.value.split_once('=') {
             Some((key, value)) => {
                 let (key, value) = (key.to_owned(), value.to_owned());

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::domain::{Rollout, Strategy};
+use crate::domain::{Failover, Rollout, Strategy};
 
 use super::{
     fields::{Fields, Refusals, refuse_name},
@@ -11,7 +11,7 @@ use super::{
 };
 
 const REFUSALS: Refusals = Refusals {
-    later: &["pre_promotion", "post_promotion", "auto_promote", "failover", "rollout_group"],
+    later: &["pre_promotion", "post_promotion", "auto_promote", "rollout_group"],
     never: &[],
 };
 
@@ -20,6 +20,8 @@ const STRATEGIES: [(&str, Strategy); 3] = [
     ("rolling", Strategy::Rolling),
     ("recreate", Strategy::Recreate),
 ];
+
+const FAILOVERS: [(&str, Failover); 2] = [("standby", Failover::Standby), ("none", Failover::None)];
 
 /// What the file says; None where it does not.
 #[derive(Clone, Copy, Debug, Default)]
@@ -31,6 +33,7 @@ pub(super) struct WrittenRollout {
     bake: Option<Duration>,
     scale_down_delay: Option<Duration>,
     auto_revert: Option<bool>,
+    failover: Option<Failover>,
 }
 
 impl WrittenRollout {
@@ -44,6 +47,7 @@ impl WrittenRollout {
             bake: self.bake.or(defaults.bake),
             scale_down_delay: self.scale_down_delay.or(defaults.scale_down_delay),
             auto_revert: self.auto_revert.or(defaults.auto_revert),
+            failover: self.failover.or(defaults.failover),
         }
     }
 
@@ -63,6 +67,7 @@ impl WrittenRollout {
             bake: self.bake.unwrap_or(Duration::from_secs(30)),
             scale_down_delay: self.scale_down_delay.unwrap_or(minutes(10)),
             auto_revert: self.auto_revert.unwrap_or(true),
+            failover: self.failover.unwrap_or(Failover::Standby),
         };
         if rollout.min_healthy_time >= rollout.progress_deadline
             && let Some((_, span)) = self.min_healthy_time.or(self.progress_deadline)
@@ -95,9 +100,11 @@ pub(super) fn read(reader: &mut Reader<'_>, node: &Node) -> WrittenRollout {
     let bake = may_be_zero(reader, "bake");
     let scale_down_delay = may_be_zero(reader, "scale_down_delay");
     let auto_revert = fields.get("auto_revert").and_then(|it| reader.flag(&it.value));
+    let failover = fields.get("failover");
     fields.finish(reader, &REFUSALS);
     WrittenRollout {
-        strategy: strategy.and_then(|it| Some((read_strategy(reader, it)?, it.value.span))),
+        strategy: strategy
+            .and_then(|it| Some((read_name(reader, it, "strategy", &STRATEGIES)?, it.value.span))),
         progress_deadline: progress_deadline
             .and_then(|it| Some((reader.positive_duration(&it.value)?, it.value.span))),
         min_healthy_time: min_healthy_time
@@ -106,21 +113,30 @@ pub(super) fn read(reader: &mut Reader<'_>, node: &Node) -> WrittenRollout {
         bake,
         scale_down_delay,
         auto_revert,
+        failover: failover.and_then(|it| read_name(reader, it, "failover", &FAILOVERS)),
     }
 }
 
-fn read_strategy(reader: &mut Reader<'_>, entry: &Entry) -> Option<Strategy> {
-    let text = reader.text(&entry.value, "a strategy")?;
-    let found = STRATEGIES.iter().find(|(name, _)| *name == text.value);
+/// Reads one of a few names.
+fn read_name<T: Copy>(
+    reader: &mut Reader<'_>,
+    entry: &Entry,
+    what: &str,
+    known: &[(&str, T)],
+) -> Option<T> {
+    let text = reader.text(&entry.value, &format!("a {what}"))?;
+    let found = known.iter().find(|(name, _)| *name == text.value);
     if found.is_none() {
+        let quoted: Vec<String> = known.iter().map(|(name, _)| format!("`{name}`")).collect();
+        let (last, others) = quoted.split_last()?;
         refuse_name(
             reader,
             text.span,
-            format!("unknown strategy `{}`", text.shown()),
+            format!("unknown {what} `{}`", text.shown()),
             &text.value,
-            STRATEGIES.iter().map(|(name, _)| *name),
-            "a strategy is `blue-green`, `rolling` or `recreate`",
+            known.iter().map(|(name, _)| *name),
+            format!("a {what} is {} or {last}", others.join(", ")),
         );
     }
-    found.map(|(_, strategy)| *strategy)
+    found.map(|(_, it)| *it)
 }

@@ -1,6 +1,10 @@
 //! Containers as the engine lists them.
 
-use std::{collections::BTreeMap, fmt, net::IpAddr};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    net::{IpAddr, SocketAddr},
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -53,6 +57,12 @@ pub struct Container {
 impl Container {
     pub fn is_running(&self) -> bool {
         matches!(self.state, ContainerState::Running { .. })
+    }
+
+    /// Returns every address at which a route can reach it.
+    pub fn dials(&self) -> impl Iterator<Item = SocketAddr> {
+        let addresses = self.addresses.values();
+        addresses.filter_map(|ip| Some(SocketAddr::new(*ip, self.route_port?)))
     }
 }
 

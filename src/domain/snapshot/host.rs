@@ -1,6 +1,9 @@
 //! What a host holds beside containers.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, Ipv4Addr},
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -10,11 +13,45 @@ use crate::domain::{Digest, ImageId, ImageRef, Resolution};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Host {
     pub images: Vec<LocalImage>,
+    /// By Docker's names.
+    pub networks: BTreeMap<String, HostNetwork>,
     /// Docker's names.
-    pub networks: BTreeSet<String>,
     pub volumes: BTreeSet<String>,
     /// The disk that holds the images; None where it cannot be read from here.
     pub disk: Option<Disk>,
+}
+
+/// A network of a host.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostNetwork {
+    /// The addresses that this stack assigns by itself; None where the engine
+    /// chooses: on a network that somebody else or an earlier version made.
+    pub ours: Option<AddressRange>,
+    /// The addresses that containers have, or will have once they start, and the
+    /// containers' names. Empty where none are ours to assign.
+    pub taken: BTreeMap<IpAddr, String>,
+}
+
+/// IPv4 addresses, from the first to the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddressRange {
+    pub first: Ipv4Addr,
+    pub last: Ipv4Addr,
+}
+
+impl AddressRange {
+    pub fn contains(self, address: &IpAddr) -> bool {
+        match address {
+            IpAddr::V4(address) => (self.first..=self.last).contains(address),
+            IpAddr::V6(_) => false,
+        }
+    }
+
+    /// Returns all of them, the lowest first.
+    pub fn addresses(self) -> impl Iterator<Item = IpAddr> {
+        let bits = self.first.to_bits()..=self.last.to_bits();
+        bits.map(|bits| IpAddr::V4(Ipv4Addr::from_bits(bits)))
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -8,14 +8,17 @@ mod host;
 mod outcome;
 mod proxy;
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use serde::{Deserialize, Serialize};
 
 pub use container::{Container, ContainerId, ContainerState, Health, ProbeStanding};
-pub use host::{Disk, Host, LocalImage};
+pub use host::{AddressRange, Disk, Host, HostNetwork, LocalImage};
 pub use outcome::{Failure, FailureKind, Outcome, Subject, Work};
-pub use proxy::{ProxyState, ProxyVersion};
+pub use proxy::{FlipMechanism, InFlight, ProxyState, ProxyVersion, Unlisted};
 
 use super::ImageRef;
 
@@ -55,6 +58,8 @@ pub struct Snapshot {
     pub containers: Observed<Vec<Container>>,
     /// Our routes. `Known` and empty for a stack without a proxy.
     pub proxy: Observed<ProxyState>,
+    /// What the proxy has in flight; asked for only while something drains.
+    pub in_flight: Observed<InFlight>,
     /// Images, networks, volumes and disk; asked for only when needed.
     pub host: Observed<Host>,
     /// What the probes say so far; a running replica that is missing here has
@@ -66,4 +71,6 @@ pub struct Snapshot {
     pub outcomes: Vec<Outcome>,
     /// What steps in flight are working on: nothing more is planned for it.
     pub busy: BTreeMap<Subject, Work>,
+    /// The addresses that creations in flight have been given.
+    pub claimed: BTreeSet<IpAddr>,
 }

@@ -1,8 +1,13 @@
 //! Our part of the proxy's configuration.
 
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+};
+
 use serde::{Deserialize, Serialize};
 
-use crate::domain::RouteTable;
+use crate::domain::{RouteTable, ServiceName};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProxyState {
@@ -13,8 +18,61 @@ pub struct ProxyState {
     /// one that is missing although `table` is not meant to be empty: anything
     /// that one more write would put right.
     pub intact: bool,
+    /// Addresses that stand in the proxy's configuration for a service's idle
+    /// slot and get no request: a release that comes to stand at the same ones
+    /// leaves the configuration as it is.
+    pub idle: BTreeMap<ServiceName, BTreeSet<SocketAddr>>,
+    /// How the next write moves traffic.
+    pub flip: FlipMechanism,
     /// None where the proxy does not tell.
     pub version: Option<ProxyVersion>,
+}
+
+/// By which means traffic moves between slots, for people.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "by")]
+pub enum FlipMechanism {
+    /// A file that the proxy looks for at each request: a flip closes no
+    /// connection.
+    #[default]
+    SwitchFile,
+    /// A write of the proxy's configuration, which closes idle connections.
+    AdminApi { why: String },
+    /// Nothing moves: the file asks for the switch file, which cannot be had.
+    Blocked { why: String },
+}
+
+/// How many requests the proxy has in flight, by the address they were sent to:
+/// requests that wait for their answer, streams and WebSockets alike.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InFlight {
+    /// Only counts that are exact.
+    pub listed: BTreeMap<SocketAddr, u64>,
+    /// What it means of an address that is not among them.
+    pub unlisted: Unlisted,
+}
+
+/// What is known of an address that the proxy does not list.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unlisted {
+    /// Nothing: this proxy forgets an address with the route that named it.
+    #[default]
+    Unknown,
+    /// No request is in flight to it: this proxy lists an address for as long.
+    Idle,
+}
+
+impl InFlight {
+    /// Returns how many requests are in flight to the address; None where the
+    /// proxy cannot tell.
+    pub fn to(&self, address: &SocketAddr) -> Option<u64> {
+        match (self.listed.get(address), self.unlisted) {
+            (Some(count), _) => Some(*count),
+            (None, Unlisted::Idle) => Some(0),
+            (None, Unlisted::Unknown) => None,
+        }
+    }
 }
 
 /// A proxy's version, as far as behaviour depends on it.

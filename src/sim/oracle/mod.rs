@@ -91,6 +91,8 @@ pub struct Oracle {
     traffic: BTreeMap<ContainerId, Traffic>,
     /// What we last wrote for each service that was declared ever since.
     last_written: RouteTable,
+    /// The routes of the last write that was sent, done or not.
+    last_intended: RouteTable,
     /// The holds in the store: the declaration and the release that failed.
     holds: BTreeMap<ServiceName, (Fingerprint, Option<ReleaseId>)>,
     foreign: BTreeSet<ContainerId>,
@@ -152,6 +154,7 @@ impl Oracle {
             return;
         }
         self.last_written.retain(|name, _| stack.services.contains_key(name));
+        self.last_intended.retain(|name, _| stack.services.contains_key(name));
         self.holds.retain(|name, (declaration, _)| {
             stack.services.get(name).is_some_and(|service| service.declaration() == *declaration)
         });
@@ -186,10 +189,10 @@ impl Oracle {
         for container in docker.all() {
             let Some(labels) = container.ours() else { continue };
             let Some(port) = labels.release.spec.route_port else { continue };
-            let backend = caddy.table.get(&labels.service).map(|state| &state.backend);
+            let route = caddy.table.get(&labels.service);
             let mut dials = container.addresses.values().map(|ip| SocketAddr::new(*ip, port));
             let is_routed = container.is_running()
-                && backend.is_some_and(|backend| dials.any(|dial| backend.dials.contains(&dial)));
+                && route.is_some_and(|route| dials.any(|d| route.dials().any(|named| *named == d)));
             let before = self.traffic.get(&container.id).copied();
             let after = match (is_routed, before) {
                 (true, _) => Some(Traffic::Routed),

@@ -1,9 +1,11 @@
 //! S1 to S7, judged at every effect.
 
+use std::net::{IpAddr, SocketAddr};
+
 use crate::{
     domain::{
-        Backend, Container, ContainerId, Digest, ImageId, Memory, RouteTable, Service, ServiceKind,
-        ServiceName,
+        Backend, Container, ContainerId, Digest, ImageId, Memory, RouteState, RouteTable, Service,
+        ServiceKind, ServiceName,
     },
     plan::NewContainer,
     sim::{
@@ -45,8 +47,17 @@ impl World {
         }
     }
 
-    /// S7: what is held is not created again.
+    /// S7: what is held is not created again. S1: and nothing where requests go.
     pub(crate) fn judge_create(&mut self, new: &NewContainer) {
+        let names = |table: &RouteTable, at: &IpAddr| {
+            table.values().flat_map(|state| state.dials()).any(|dial| dial.ip() == *at)
+        };
+        let seen = self.oracle.knows.proxy.clone().unwrap_or_default();
+        let exposed =
+            new.addresses.values().find(|at| names(&self.caddy.table, at) && names(&seen, at));
+        if let Some(at) = exposed {
+            self.breaks(Rule::S1, format!("{} is created at {at}, which is routed", new.name));
+        }
         let Some(service) = self.oracle.declared(&new.service) else {
             return self.breaks(Rule::S4, format!("{} is created and not declared", new.name));
         };
@@ -63,12 +74,22 @@ impl World {
         if let Some((rule, text)) = broken {
             self.breaks(rule, text);
         }
-        if let Some(Traffic::UnroutedSince(_)) = self.oracle.traffic.get(id)
-            && self.docker.get(id).is_some_and(SimContainer::is_running)
+        if let Some(Traffic::UnroutedSince(since)) = self.oracle.traffic.get(id).copied()
+            && let Some(container) = self.docker.get(id)
+            && container.is_running()
         {
-            self.counters.feature(Feature::StoppedAfterDrain);
+            self.counters.feature(self.stopped_how(container, since));
         }
         self.oracle.knows.taken.insert(id.clone());
+    }
+
+    fn stopped_how(&self, container: &SimContainer, since: i64) -> Feature {
+        let drain = container.ours().map_or(0, |ours| self.oracle.drain_timeout(&ours.service));
+        match self.caddy.requests.unfinished(&self.docker, &container.id, self.now) {
+            0 if self.now - since < drain => Feature::StoppedOnceIdle,
+            0 => Feature::StoppedAfterDrain,
+            _ => Feature::StoppedInFlight,
+        }
     }
 
     fn broken_by_end_of(&self, container: &SimContainer) -> Option<(Rule, String)> {
@@ -91,8 +112,13 @@ impl World {
         if let Some(Traffic::UnroutedSince(since)) = oracle.traffic.get(&container.id) {
             let drain = oracle.drain_timeout(&labels.service);
             let drained = self.now - since;
-            if drained < drain {
-                let text = format!("{name} goes {drained} ms after its route, of {drain} ms");
+            let requests = &self.caddy.requests;
+            // One whose route moved long before, and came back since, has had its time.
+            let open = requests.undrained(&self.docker, &container.id, self.now, drain);
+            if drained < drain && open > 0 {
+                let text = format!(
+                    "{name} goes with {open} requests in flight, {drained} ms after its route, of {drain} ms"
+                );
                 return Some((Rule::S2, text));
             }
         }
@@ -112,8 +138,8 @@ impl World {
     fn is_named(&self, container: &SimContainer) -> bool {
         let Some(listed) = container.listed(self.now) else { return false };
         let names = |table: &RouteTable| {
-            let backend = table.get(&listed.service).map(|state| &state.backend);
-            backend.is_some_and(|backend| dials_of(&listed).any(|d| backend.dials.contains(&d)))
+            let route = table.get(&listed.service);
+            route.is_some_and(|route| dials_of(&listed).any(|d| route.dials().any(|n| *n == d)))
         };
         names(&self.caddy.table) && self.oracle.knows.proxy.as_ref().is_some_and(names)
     }
@@ -137,6 +163,7 @@ impl World {
         }
         for (name, state) in table {
             broken.extend(self.broken_by_route(name, &state.backend));
+            broken.extend(self.broken_by_standby(name, state));
         }
         for name in self.caddy.table.keys().filter(|name| !table.contains_key(*name)) {
             broken.extend(self.broken_by_dropping(name));
@@ -153,6 +180,9 @@ impl World {
                 Some(_) | None => {}
             }
         }
+        if broken.is_empty() {
+            self.oracle.last_intended = table.clone();
+        }
         broken.into_iter().for_each(|(rule, text)| self.breaks(rule, text));
     }
 
@@ -160,7 +190,9 @@ impl World {
         let oracle = &self.oracle;
         let stands = self.caddy.table.get(name).map(|state| &state.backend);
         let written = oracle.last_written.get(name).map(|state| &state.backend);
-        if stands == Some(backend) || written == Some(backend) {
+        let intended = oracle.last_intended.get(name).map(|state| &state.backend);
+        // Of a write that failed nobody knows whether it was done.
+        if [stands, written, intended].contains(&Some(backend)) {
             return None;
         }
         let Some(seen) = &oracle.knows.containers else {
@@ -198,6 +230,27 @@ impl World {
         None
     }
 
+    /// S1 and S6: what catches was seen to be ready, and is another release.
+    fn broken_by_standby(&self, name: &ServiceName, state: &RouteState) -> Option<(Rule, String)> {
+        let standby = state.standby.as_ref()?;
+        let restored = self.oracle.last_written.get(name).and_then(|w| w.standby.as_ref());
+        let service = self.oracle.declared(name)?;
+        let seen = self.oracle.knows.containers.as_deref().unwrap_or_default();
+        if (standby.slot, &standby.release) == (state.backend.slot, &state.backend.release) {
+            return Some((Rule::S6, format!("{name} {} catches for itself", standby.release)));
+        }
+        let is_ready_at = |dial: &SocketAddr| {
+            seen.iter().any(|container| {
+                container.release == standby.release
+                    && dials_of(container).any(|d| d == *dial)
+                    && self.oracle.is_ready(service, &container.id, self.now)
+            })
+        };
+        let unready = standby.dials.iter().find(|dial| !is_ready_at(dial))?;
+        (restored != Some(standby))
+            .then(|| (Rule::S1, format!("{unready} catches for {name} and is not ready")))
+    }
+
     fn broken_by_dropping(&self, name: &ServiceName) -> Option<(Rule, String)> {
         let service = self.oracle.declared(name)?;
         service.route.as_ref()?;
@@ -220,9 +273,12 @@ impl World {
         }
         let stack = self.oracle.knows.stack.clone();
         let mut declared = stack.iter().flat_map(|stack| stack.services.values());
+        // Before it is resolved nobody can know what a tag means.
+        let resolved = self.store.as_ref().map(|memory| &memory.resolutions);
         let is_declared = declared.any(|service| {
+            let is_resolved = resolved.is_some_and(|known| known.contains_key(&service.image));
             let version = self.registry.version(&service.image);
-            version.is_some_and(|version| version.image_id() == *id)
+            is_resolved && version.is_some_and(|version| version.image_id() == *id)
         });
         if is_declared {
             self.breaks(Rule::S4, text("the file declares it"));

@@ -8,10 +8,10 @@ use std::{
 
 use crate::{
     domain::{
-        ContainerSpec, DependsOn, ImageRef, Probe, ProbeCheck, Rollout, Route, Secret, Service,
-        ServiceKind, ServiceName, SlotChoice, Stack, Strategy,
+        ContainerSpec, DependsOn, Failover, ImageRef, Probe, ProbeCheck, Rollout, Route, Secret,
+        Service, ServiceKind, ServiceName, SlotChoice, Stack, Strategy,
         release::{Healthcheck, Mount, MountSource, NetworkAttachment, RestartPolicy},
-        stack::{AdminEndpoint, NetworkSpec, ProxyConfig, VolumeSpec},
+        stack::{AdminEndpoint, FlipChoice, NetworkSpec, ProxyConfig, VolumeSpec},
     },
     sim::world::{Shelf, Version, behaviour::Behaviour},
 };
@@ -96,6 +96,7 @@ impl ServiceDraft {
                 bake: self.bake,
                 scale_down_delay: self.scale_down_delay,
                 auto_revert: true,
+                failover: Failover::Standby,
             },
             name,
         }
@@ -141,7 +142,7 @@ pub fn stack_of(drafts: &[ServiceDraft]) -> Arc<Stack> {
     let admin = AdminEndpoint::Tcp { host: "127.0.0.1".to_owned(), port: 2019 };
     Arc::new(Stack {
         name: STACK.parse().expect("a valid name"),
-        proxy: Some(ProxyConfig { admin, listen: None }),
+        proxy: Some(ProxyConfig { admin, listen: None, flip: FlipChoice::default() }),
         volumes: volumes.map(|draft| (volume(draft.name), VolumeSpec::default())).collect(),
         services,
         networks: BTreeMap::from([(NETWORK.to_owned(), NetworkSpec::default())]),

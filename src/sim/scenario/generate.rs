@@ -269,6 +269,12 @@ fn faults(prng: &mut Prng, seed: u64, until: i64) -> FaultPlan {
     let fault = *prng.pick(call.faults());
     let nth = *prng.pick(&[0, 0, 1, 2, 5]);
     let focus = prng.chance(50).then_some((call, fault, nth));
+    let until = match focus {
+        // Images are looked through every ten minutes: what is to go wrong with
+        // that needs the time.
+        Some((Call::RemoveImage, _, _)) => until + 620_000,
+        Some(_) | None => until,
+    };
     FaultPlan { seed, rates, until, focus, at: None }
 }
 

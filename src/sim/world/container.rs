@@ -67,6 +67,11 @@ impl SimContainer {
         }
     }
 
+    /// Returns the address that it was created for.
+    pub fn assigned(&self, network: &str) -> Option<IpAddr> {
+        self.ours()?.addresses.get(network).copied()
+    }
+
     pub fn is_running(&self) -> bool {
         matches!(self.state, State::Running { .. })
     }

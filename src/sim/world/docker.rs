@@ -9,7 +9,7 @@ use crate::{
     domain::{
         Container, ContainerId, ImageId,
         release::RestartPolicy,
-        snapshot::{Failure, FailureKind},
+        snapshot::{AddressRange, Failure, FailureKind, HostNetwork},
     },
     plan::NewContainer,
 };
@@ -92,7 +92,7 @@ impl Docker {
     ) -> Result<Creation, Failure> {
         if let Some(holder) = self.containers.values().find(|c| c.name == new.name) {
             return match holder.ours() {
-                Some(labels) if labels == new => Ok(Creation::WasThere),
+                Some(labels) if is_same(labels, new) => Ok(Creation::WasThere),
                 Some(_) | None => Err(Failure {
                     kind: FailureKind::NameTaken,
                     message: format!("the name {} is in use by {}", new.name, holder.id),
@@ -158,6 +158,11 @@ impl Docker {
             container.state = State::Exited { code: 127 };
             return refuse("exec: no such file or directory".to_owned());
         }
+        if let Some(holder) = self.holder_of_its_address(id) {
+            let message = format!("Address already in use by {holder}");
+            return Err(Failure { kind: FailureKind::Transient, message });
+        }
+        let container = self.containers.get_mut(id).expect("it was found above");
         container.state = State::Running { since: now };
         match self.connect(id, &networks) {
             Reuse::Some => Ok(Start::OnReusedAddress),
@@ -165,8 +170,34 @@ impl Docker {
         }
     }
 
-    /// Gives a container the lowest free address on each network: one that
-    /// somebody left is soon another's.
+    /// Returns every network that we may have made, and who has which address.
+    pub fn host_networks(&self) -> BTreeMap<String, HostNetwork> {
+        let network = |name: &String| {
+            let octet = octet(name);
+            let (first, last) = ([10, 0, octet, 2].into(), [10, 0, octet, OURS].into());
+            let taken = self.containers.values().flat_map(|container| {
+                let assigned = container.assigned(name);
+                let present = container.addresses.get(name).copied();
+                [assigned, present].map(|at| at.map(|at| (at, container.name.clone())))
+            });
+            let taken = taken.flatten().collect();
+            HostNetwork { ours: Some(AddressRange { first, last }), taken }
+        };
+        self.networks.iter().map(|name| (name.clone(), network(name))).collect()
+    }
+
+    /// Returns who runs at an address that a container was assigned.
+    fn holder_of_its_address(&self, id: &ContainerId) -> Option<&str> {
+        let labels = self.containers.get(id)?.ours()?;
+        labels.addresses.iter().find_map(|(network, address)| {
+            let others = self.containers.values().filter(|other| other.id != *id);
+            let mut holders = others.filter(|o| o.addresses.get(network) == Some(address));
+            holders.next().map(|holder| holder.name.as_str())
+        })
+    }
+
+    /// Gives a container the address that it was assigned on each network, or the
+    /// lowest free one of Docker's own: one that somebody left is soon another's.
     fn connect(&mut self, id: &ContainerId, networks: &[String]) -> Reuse {
         let mut reuse = Reuse::None;
         let mut addresses = BTreeMap::new();
@@ -176,11 +207,14 @@ impl Docker {
                 .values()
                 .filter_map(|other| other.addresses.get(network).copied())
                 .collect();
-            let net = u8::try_from(network.len() % 200).expect("less than 200");
-            let address = (2..=254u8)
-                .map(|host| IpAddr::from([10, 0, net, host]))
-                .find(|address| !taken.contains(address))
-                .expect("a world has fewer than 250 containers");
+            let free = || {
+                (OURS + 1..=254)
+                    .map(|host| IpAddr::from([10, 0, octet(network), host]))
+                    .find(|address| !taken.contains(address))
+                    .expect("a world has fewer than 120 containers")
+            };
+            let assigned = self.containers.get(id).and_then(|c| c.assigned(network));
+            let address = assigned.unwrap_or_else(free);
             if !self.used_addresses.insert(address) {
                 reuse = Reuse::Some;
             }
@@ -279,6 +313,18 @@ impl Docker {
             let _ = self.start(&id, now);
         }
     }
+}
+
+/// The last host number on each network that is ours to assign.
+const OURS: u8 = 127;
+
+fn octet(network: &str) -> u8 {
+    u8::try_from(network.len() % 200).expect("less than 200")
+}
+
+/// Returns whether both are the same replica, wherever it is to stand.
+fn is_same(one: &NewContainer, other: &NewContainer) -> bool {
+    NewContainer { addresses: other.addresses.clone(), ..one.clone() } == *other
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

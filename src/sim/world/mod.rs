@@ -11,6 +11,7 @@ mod docker;
 pub mod operator;
 mod probes;
 mod registry;
+mod requests;
 
 use std::{sync::Arc, task::Waker};
 
@@ -71,7 +72,7 @@ impl World {
             boots: 1,
             docker: Docker::default(),
             registry: Registry::new(&scenario.catalog),
-            caddy: Caddy::new(),
+            caddy: Caddy::new(scenario.faults.seed),
             file: Ok(Arc::clone(&scenario.initial)),
             store: None,
             probes: ProbeDesk::default(),

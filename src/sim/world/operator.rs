@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::domain::{ServiceName, SlotChoice, Stack};
 use crate::sim::counters::Feature;
 
-use super::{FileContent, World};
+use super::{Caddy, FileContent, World};
 
 /// One thing that happens to the world from outside.
 #[derive(Clone, Debug)]
@@ -99,16 +99,16 @@ impl World {
                 }
             }
             Act::WipeProxy => {
-                self.caddy.wipe();
+                self.reroute(Caddy::wipe);
                 self.counters.feature(Feature::ProxyWiped);
             }
             Act::DropRoute(service) => {
-                if self.caddy.drop_route(service) {
+                if self.reroute(|caddy| caddy.drop_route(service)) {
                     self.counters.feature(Feature::ProxyEdited);
                 }
             }
             Act::MisdirectRoute(service) => {
-                if self.caddy.misdirect(service) {
+                if self.reroute(|caddy| caddy.misdirect(service)) {
                     self.counters.feature(Feature::ProxyEdited);
                 }
             }

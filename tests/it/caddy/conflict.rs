@@ -5,7 +5,7 @@ use quaymaster::{
     domain::{
         Slot,
         snapshot::FailureKind,
-        stack::{AdminEndpoint, ProxyConfig},
+        stack::{AdminEndpoint, FlipChoice, ProxyConfig},
     },
     ports::Proxy,
 };
@@ -33,7 +33,11 @@ async fn contested(binary: &Path, apps: serde_json::Value) -> Contested {
     let at = RunningCaddy::start_on(binary, AdminOn::Tcp, &[address.to_string()], apps).await;
     let tap = Tap::start(listener, at.admin_port());
     let admin = AdminEndpoint::Tcp { host: "127.0.0.1".into(), port: address.port() };
-    Contested { at: Arc::new(at), tap, config: ProxyConfig { admin, listen: None } }
+    Contested {
+        at: Arc::new(at),
+        tap,
+        config: ProxyConfig { admin, listen: None, flip: FlipChoice::AdminApi },
+    }
 }
 
 impl Contested {

@@ -1,9 +1,12 @@
 //! The Caddy adapter against real Caddys, each test with every one there is.
 
 mod conflict;
+mod in_flight;
 mod observe;
 mod place;
 mod repair;
+mod standby;
+mod switch;
 mod traffic;
 mod write;
 
@@ -30,7 +33,8 @@ fn caddy() -> Caddy {
 }
 
 fn caddy_of(stack: &str) -> Caddy {
-    Caddy::new(&stack.parse().unwrap())
+    // Tests of the admin API: no switch file is ever written.
+    Caddy::onlooking(&stack.parse().unwrap(), Path::new("/nonexistent"))
 }
 
 fn state(host: &str, path: &str, slot: Slot, dials: &[SocketAddr]) -> RouteState {
@@ -45,6 +49,7 @@ fn state(host: &str, path: &str, slot: Slot, dials: &[SocketAddr]) -> RouteState
             release: ReleaseId::try_from(release.to_owned()).unwrap(),
             dials: dials.iter().copied().collect(),
         },
+        standby: None,
         stream_close_delay: Duration::from_secs(30),
     }
 }

@@ -6,7 +6,7 @@ use quaymaster::{
     domain::{
         RouteTable, Slot,
         snapshot::FailureKind,
-        stack::{AdminEndpoint, ProxyConfig},
+        stack::{AdminEndpoint, FlipChoice, ProxyConfig},
     },
     ports::Proxy,
 };
@@ -103,7 +103,7 @@ async fn a_caddy_that_is_down_is_a_transient_failure_that_names_it() {
     let tcp = AdminEndpoint::Tcp { host: "127.0.0.1".into(), port: port::free() };
     let unix = AdminEndpoint::Unix("/nonexistent/caddy.sock".into());
     for (admin, name) in [(tcp, "http://127.0.0.1:"), (unix, "unix:///nonexistent/caddy.sock")] {
-        let config = ProxyConfig { admin, listen: None };
+        let config = ProxyConfig { admin, listen: None, flip: FlipChoice::AdminApi };
         let caddy = caddy();
         let failures = [
             caddy.observe(&config).await.unwrap_err(),
@@ -133,7 +133,10 @@ async fn an_endpoint_that_may_not_be_called_by_this_address_says_what_to_allow()
 async fn what_is_not_caddy_is_said_not_to_be() {
     let address = crate::rig::backend::answering("hello").await;
     let admin = AdminEndpoint::Tcp { host: "127.0.0.1".into(), port: address.port() };
-    let failure = caddy().observe(&ProxyConfig { admin, listen: None }).await.unwrap_err();
+    let failure = caddy()
+        .observe(&ProxyConfig { admin, listen: None, flip: FlipChoice::AdminApi })
+        .await
+        .unwrap_err();
     assert_eq!(failure.kind, FailureKind::Refused);
     assert!(failure.message.contains("is not Caddy's admin API"), "{failure}");
 }
@@ -160,5 +163,5 @@ async fn one_service_edited_beyond_recognition_hides_no_other() {
 
 fn through(tap: &Tap) -> ProxyConfig {
     let admin = AdminEndpoint::Tcp { host: "127.0.0.1".into(), port: tap.address.port() };
-    ProxyConfig { admin, listen: None }
+    ProxyConfig { admin, listen: None, flip: FlipChoice::AdminApi }
 }

@@ -200,7 +200,7 @@ async fn a_websocket_outlives_a_flip_where_caddy_can_do_that() {
 }
 
 /// Opens a WebSocket; an error if something else than an upgrade comes back.
-async fn upgraded(port: u16) -> std::io::Result<BufReader<TcpStream>> {
+pub(super) async fn upgraded(port: u16) -> std::io::Result<BufReader<TcpStream>> {
     let mut socket = BufReader::new(TcpStream::connect(("127.0.0.1", port)).await?);
     let request = format!(
         "GET / HTTP/1.1\r\nHost: {HOST}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -219,7 +219,10 @@ async fn upgraded(port: u16) -> std::io::Result<BufReader<TcpStream>> {
     Ok(socket)
 }
 
-async fn echo(socket: &mut BufReader<TcpStream>, bytes: &[u8; 3]) -> std::io::Result<[u8; 3]> {
+pub(super) async fn echo(
+    socket: &mut BufReader<TcpStream>,
+    bytes: &[u8; 3],
+) -> std::io::Result<[u8; 3]> {
     socket.write_all(bytes).await?;
     let mut answer = [0; 3];
     socket.read_exact(&mut answer).await?;

@@ -1,6 +1,10 @@
 //! What `plan` says, from a file, what runs, and what the planner makes of it.
 
-use std::{collections::BTreeMap, io, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    path::Path,
+};
 
 use quaymaster::{
     cli::{
@@ -12,7 +16,7 @@ use quaymaster::{
         Container, ContainerId, Memory, Observed, Resolution, Slot, Snapshot, Stack, Timestamp,
         manifest::{self, AllowDeleteAll, Input},
         memory::{Placement, ServiceMemory},
-        snapshot::{ContainerState, Host, ProxyState},
+        snapshot::{ContainerState, Host, ObserveFailure, ProxyState},
         time::Now,
     },
     plan::{plan, remember},
@@ -68,11 +72,13 @@ fn settled(stack: &Stack) -> (Snapshot, Memory) {
     let snapshot = Snapshot {
         containers: Observed::Known(containers),
         proxy: Observed::Known(ProxyState { intact: true, ..ProxyState::default() }),
+        in_flight: Observed::Unknown(ObserveFailure::NotAsked),
         host: Observed::Known(Host::default()),
         probes: BTreeMap::new(),
         pulls: BTreeMap::new(),
         outcomes: Vec::new(),
         busy: BTreeMap::new(),
+        claimed: BTreeSet::new(),
     };
     let early = Now { at: Timestamp(0), unix_ms: 0 };
     let mut memory = remember(stack, &memory, &snapshot, early);

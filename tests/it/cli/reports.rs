@@ -5,7 +5,7 @@ use quaymaster::{
         Declared, FileStanding, HoldStatus, PartStanding, ProxyStanding, ReplicaCount,
         ServiceStatus, SlotStatus, Slots, StatusReport,
     },
-    domain::{Digest, ImageRef, ReleaseId, Slot, Strategy},
+    domain::{Digest, ImageRef, ReleaseId, Slot, Strategy, snapshot::FlipMechanism},
     plan::ServiceState,
 };
 
@@ -66,6 +66,7 @@ pub fn every_state() -> StatusReport {
             used: true,
             part: PartStanding { known: true, why: None },
             version: Some("2.11.7".to_owned()),
+            flip: Some(FlipMechanism::SwitchFile),
         },
         services: vec![gateway, orchestrator, postgres, search, worker],
         orphans: Vec::new(),

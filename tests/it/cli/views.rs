@@ -14,6 +14,7 @@ use quaymaster::{
     domain::{
         Slot,
         memory::{Event, EventKind},
+        snapshot::FlipMechanism,
     },
     plan::ServiceState,
 };
@@ -61,6 +62,25 @@ fn what_cannot_be_seen_is_said_first() {
         Some("quaymaster.yaml:3:9: error: `prot` is not a key\n  mend".to_owned());
     report.orphans = vec!["old".parse().expect("a name")];
     assert_snapshot!("status_trouble", view::status::render(page(80), &report, 8).join("\n"));
+}
+
+#[test]
+fn how_traffic_moves_is_said_with_its_reason() {
+    let mut report = every_state();
+    report.services.clear();
+    let why = "Caddy does not see /var/lib/quaymaster/switch/shop".to_owned();
+    let ways = [
+        None,
+        Some(FlipMechanism::SwitchFile),
+        Some(FlipMechanism::AdminApi { why: why.clone() }),
+        Some(FlipMechanism::Blocked { why }),
+    ];
+    let shown = ways.map(|flip| {
+        report.proxy.flip = flip;
+        let json = serde_json::to_string(&report.proxy).expect("a report is JSON");
+        format!("{}\n{json}", view::status::render(page(80), &report, 8).join("\n"))
+    });
+    assert_snapshot!("status_flip", shown.join("\n\n"));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The engine port against the real Docker, one trap at a time.
 
+mod addresses;
 mod containers;
 mod events;
 mod exec_and_logs;
@@ -9,9 +10,11 @@ mod networks;
 mod old_engines;
 mod pull_failures;
 mod pulls;
+mod relay;
 mod starts_and_stops;
 
 use std::{
+    collections::BTreeMap,
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
@@ -75,6 +78,7 @@ impl Berth {
             slot: Slot::Blue,
             replica: 1,
             release: Release::new(image, id.clone(), id, spec),
+            addresses: BTreeMap::new(),
         }
     }
 

@@ -34,7 +34,7 @@ async fn the_same_network_asked_for_at_once_is_made_once() {
     let format = "{{.Internal}} {{index .Labels \"team\"}} {{index .Labels \"quaymaster.stack\"}}";
     let seen = docker(&["network", "inspect", "--format", format, &name]);
     assert_eq!(seen.trim(), format!("true docks {}", berth.stack));
-    assert!(engine.host().await.expect("seen").networks.contains(&name));
+    assert!(engine.host().await.expect("seen").networks.contains_key(&name));
 }
 
 #[tokio::test]

@@ -104,7 +104,7 @@ fn a_controller_that_lost_its_store_disturbs_nothing() {
     host.until("shop is settled in green", |s| s.service("shop").is_settled_in("green"));
     let traffic = host.traffic("shop");
     host.kill();
-    host.lose_state();
+    host.lose_store();
     host.start();
     host.until("shop is settled in green", |s| s.service("shop").is_settled_in("green"));
     traffic.end().assert_none_failed();

@@ -1,14 +1,18 @@
-//! Many flips under many clients.
+//! Many flips under many clients, by admin API; by switch file, `switch_file.rs`.
 
 use std::time::Duration;
 
 use super::{shop, shop_with};
-use crate::rig::{client::Load, edge::Version, host::Host};
+use crate::rig::{
+    client::Load,
+    edge::{Listens, Version, binary},
+    host::{Flip, Host},
+};
 
-const FLIPS: usize = 200;
+const FLIPS: usize = 300;
 
 fn many_flips(version: Version) {
-    let mut host = Host::with(version);
+    let mut host = Host::behind(&binary(version), Listens::Plain, Flip::AdminApi);
     host.image("v1");
     host.image("v2");
     host.save(&shop("v1", "blue"));
@@ -38,12 +42,12 @@ fn many_flips(version: Version) {
 }
 
 #[test]
-fn two_hundred_flips_fail_no_request() {
+fn three_hundred_flips_by_admin_api_fail_no_request() {
     many_flips(Version::New);
 }
 
 #[test]
-fn two_hundred_flips_fail_no_request_on_debians_caddy() {
+fn three_hundred_flips_by_admin_api_fail_no_request_on_debians_caddy() {
     many_flips(Version::Old);
 }
 

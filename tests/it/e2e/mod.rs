@@ -1,9 +1,11 @@
 //! The whole of Quaymaster on the real engine, from the outside: a file is
 //! saved, and Docker, Caddy, the status and a client that counts tell the rest.
 
+mod addresses;
 mod bad_file;
 mod cold_start;
 mod crash;
+mod drain;
 mod failure;
 mod flips;
 mod ownership;
@@ -11,6 +13,7 @@ mod pulls;
 mod repair;
 mod rollback;
 mod strategies;
+mod switch_file;
 
 /// A routed service in a slot, on image `APP:version`.
 fn shop(version: &str, slot: &str) -> String {

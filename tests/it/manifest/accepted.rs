@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use quaymaster::domain::{
     DependsOn, ProbeCheck, ServiceKind, Slot, SlotChoice, Strategy,
     release::{MountSource, PortProtocol, RestartPolicy},
-    stack::{AdminEndpoint, ProxyConfig},
+    stack::{AdminEndpoint, FlipChoice, ProxyConfig},
 };
 
 use super::{accepted, web};
@@ -82,6 +82,7 @@ volumes: { postgres-data: {} }
         Some(ProxyConfig {
             admin: AdminEndpoint::Tcp { host: "127.0.0.1".to_owned(), port: 2019 },
             listen: None,
+            flip: FlipChoice::Auto,
         })
     );
     assert_eq!(stack.volumes.keys().collect::<Vec<_>>(), ["dev-tools_postgres-data"]);
@@ -372,6 +373,25 @@ fn caddy_may_listen_anywhere_and_be_administered_over_a_socket() {
     assert_eq!(proxy.admin, AdminEndpoint::Unix(PathBuf::from("/run/caddy/admin.sock")));
     assert_eq!(proxy.listen.as_deref(), Some(":8443"));
     assert_eq!((stack.retain_releases, stack.min_free_percent), (2, 25));
+}
+
+#[test]
+fn flips_go_the_way_the_file_says() {
+    let flip_of = |caddy: &str| {
+        let text = format!(
+            "name: shop\nproxy: {{ caddy: {caddy} }}\nservices: {{ web: {{ image: a }} }}\n"
+        );
+        accepted(&text).proxy.unwrap().flip
+    };
+    for (caddy, flip) in [
+        ("", FlipChoice::Auto),
+        ("{}", FlipChoice::Auto),
+        ("{ flip: auto }", FlipChoice::Auto),
+        ("{ flip: admin-api }", FlipChoice::AdminApi),
+        ("{ flip: \"switch-file\" }", FlipChoice::SwitchFile),
+    ] {
+        assert_eq!(flip_of(caddy), flip, "{caddy}");
+    }
 }
 
 #[test]

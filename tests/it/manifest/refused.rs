@@ -435,7 +435,6 @@ fn keys_of_later_versions_are_refused_and_not_ignored() {
         ("rollout: { pre_promotion: [] }", 12),
         ("rollout: { post_promotion: [] }", 12),
         ("rollout: { auto_promote: false }", 12),
-        ("rollout: { failover: standby }", 12),
         ("standby: { image: a }", 1),
         ("x-quaymaster: {}", 1),
         ("route: { host: a.example, port: 1, preview: {} }", 36),
@@ -450,12 +449,6 @@ fn keys_of_later_versions_are_refused_and_not_ignored() {
         let text = format!("{line}\nname: shop\nservices: {{ web: {{ image: a }} }}\n");
         file_is_refused(&text, (1, 1), "not supported yet", "remove it");
     }
-    file_is_refused(
-        "name: shop\nproxy: { caddy: { flip: auto } }\nservices: { web: { image: a } }\n",
-        (2, 19),
-        "`flip` is not supported yet",
-        "remove it",
-    );
 }
 
 #[test]
@@ -540,6 +533,22 @@ fn the_proxys_address_is_checked() {
     }
     let listen = "name: shop\nproxy: { caddy: { listen: 443 } }\nservices: { w: { image: a } }\n";
     file_is_refused(listen, (2, 27), "not a listening address", "`:443`");
+}
+
+#[test]
+fn a_way_to_flip_is_one_of_three() {
+    for (flip, reason, help) in [
+        ("switch_file", "`switch_file` is no way to flip", "did you mean `switch-file`?"),
+        ("adminapi", "`adminapi` is no way to flip", "did you mean `admin-api`?"),
+        ("reload", "`reload` is no way to flip", "`auto`, `admin-api` or `switch-file`"),
+        ("[auto]", "expected", ""),
+        ("yes", "", ""),
+    ] {
+        let text = format!(
+            "name: shop\nproxy: {{ caddy: {{ flip: {flip} }} }}\nservices: {{ w: {{ image: a }} }}\n"
+        );
+        file_is_refused(&text, (2, 25), reason, help);
+    }
 }
 
 #[test]

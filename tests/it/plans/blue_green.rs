@@ -2,10 +2,12 @@
 
 use insta::assert_snapshot;
 use quaymaster::domain::{
-    Observed, SlotChoice,
+    Failover, Observed, ReleaseId, Slot, SlotChoice,
     memory::EventKind,
     snapshot::{Outcome, Work},
 };
+
+use quaymaster::plan::Step;
 
 use super::scene::*;
 
@@ -117,12 +119,17 @@ fn v2_is_active_and_v1_warm() -> Scene {
 
 #[test]
 fn the_old_slot_stays_warm_until_the_delay_is_over() {
-    let warm = v2_is_active_and_v1_warm().unrouted_for("shop", Blue, "v1", 60).edit(|scene| {
+    let warm = v2_is_active_and_v1_warm().catching("shop", Blue, "v1").edit(|scene| {
         scene.now = quaymaster::domain::Timestamp(60_000);
     });
     assert_snapshot!(warm.plan(), @r"
         shop is settled: runs as declared
           waits: blue warm for rollback, 51s left
+    ");
+    let over = v2_is_active_and_v1_warm().catching("shop", Blue, "v1");
+    assert_snapshot!(over.plan(), @r"
+        write routes
+        shop is settled: runs as declared
     ");
     let cold = v2_is_active_and_v1_warm().unrouted_for("shop", Blue, "v1", 200);
     assert_snapshot!(cold.plan(), @r"
@@ -449,4 +456,44 @@ fn a_replica_that_the_list_still_calls_running_after_its_stop_gets_no_traffic() 
             scene.seen.outcomes.push(Outcome::Stopped { service: shop, container });
         });
     assert!(!scene.plan().contains("write routes"), "{}", scene.plan());
+}
+
+#[test]
+fn the_release_before_catches_from_the_flip_on() {
+    let flip = Scene::of([tagged(service("shop"), "v2")])
+        .ready("shop", Blue, "v1", 1)
+        .routed("shop", Blue, "v1")
+        .ready("shop", Green, "v2", 1);
+    assert_eq!(standby_of(&flip), Some((Blue, release(&flip.service("shop"), "v1").id)));
+    let after = v2_is_active_and_v1_warm().edit(|scene| {
+        scene.now = quaymaster::domain::Timestamp(60_000);
+    });
+    assert_eq!(standby_of(&after), Some((Blue, release(&after.service("shop"), "v1").id)));
+}
+
+#[test]
+fn nothing_catches_where_the_file_says_so_or_it_is_not_ready() {
+    let mut shop = tagged(service("shop"), "v2");
+    shop.rollout.failover = Failover::None;
+    let unwanted = Scene::of([shop])
+        .ready("shop", Blue, "v1", 1)
+        .routed("shop", Blue, "v1")
+        .ready("shop", Green, "v2", 1);
+    assert_eq!(standby_of(&unwanted), None);
+    let failing = Scene::of([tagged(service("shop"), "v2")])
+        .failing("shop", Blue, "v1", 1)
+        .routed("shop", Blue, "v1")
+        .ready("shop", Green, "v2", 1);
+    assert_eq!(standby_of(&failing), None);
+}
+
+/// What is to catch for the shop after the plan's write of the routes.
+fn standby_of(scene: &Scene) -> Option<(Slot, ReleaseId)> {
+    let (_, plan) = scene.pass();
+    let tables = plan.steps.iter().filter_map(|step| match step {
+        Step::WriteRoutes { table, .. } => Some(table),
+        _ => None,
+    });
+    let state = tables.flat_map(|table| table.values()).next().expect("routes are written");
+    state.standby.as_ref().map(|standby| (standby.slot, standby.release.clone()))
 }

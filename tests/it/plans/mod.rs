@@ -1,7 +1,9 @@
 //! Plan scenarios: a stack and a snapshot in, the rendered plan out.
 
+mod addresses;
 mod around;
 mod blue_green;
+mod drain;
 mod recreate;
 mod rolling;
 mod scene;

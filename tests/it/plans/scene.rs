@@ -8,15 +8,16 @@ use std::{
 
 use quaymaster::{
     domain::{
-        Backend, Container, ContainerId, ContainerSpec, DependsOn, Digest, Fingerprint, ImageRef,
-        Memory, Observed, Probe, ProbeCheck, Release, Rollout, Route, RouteState, Service,
-        ServiceKind, Slot, SlotChoice, Snapshot, Stack, Strategy, Timestamp,
+        Backend, Container, ContainerId, ContainerSpec, DependsOn, Digest, Failover, Fingerprint,
+        ImageRef, Memory, Observed, Probe, ProbeCheck, Release, Rollout, Route, RouteState,
+        Service, ServiceKind, Slot, SlotChoice, Snapshot, Stack, Strategy, Timestamp,
         memory::{Placement, ReplicaMemory, Traffic},
         release::{NetworkAttachment, RestartPolicy},
         snapshot::{
-            ContainerState, Host, LocalImage, ObserveFailure, ProbeStanding, ProxyState, Subject,
+            AddressRange, ContainerState, Host, HostNetwork, InFlight, LocalImage, ObserveFailure,
+            ProbeStanding, ProxyState, Subject, Unlisted,
         },
-        stack::{AdminEndpoint, ProxyConfig},
+        stack::{AdminEndpoint, FlipChoice, ProxyConfig},
         time::Now,
     },
     plan::{Plan, check, plan, remember},
@@ -79,6 +80,7 @@ pub fn service(name: &str) -> Service {
             bake: Duration::from_secs(10),
             scale_down_delay: Duration::from_secs(100),
             auto_revert: true,
+            failover: Failover::Standby,
         },
     }
 }
@@ -118,7 +120,7 @@ impl Scene {
         Scene {
             stack: Stack {
                 name: "demo".parse().expect("a name"),
-                proxy: Some(ProxyConfig { admin, listen: None }),
+                proxy: Some(ProxyConfig { admin, listen: None, flip: FlipChoice::default() }),
                 services,
                 networks: BTreeMap::new(),
                 volumes: BTreeMap::new(),
@@ -130,9 +132,10 @@ impl Scene {
             seen: Snapshot {
                 containers: Observed::Known(Vec::new()),
                 proxy: Observed::Known(ProxyState { intact: true, ..ProxyState::default() }),
+                in_flight: Observed::Unknown(ObserveFailure::NotAsked),
                 host: Observed::Known(Host {
                     images,
-                    networks: BTreeSet::from(["demo_default".to_owned()]),
+                    networks: BTreeMap::from([("demo_default".to_owned(), HostNetwork::default())]),
                     volumes: BTreeSet::new(),
                     disk: None,
                 }),
@@ -140,6 +143,7 @@ impl Scene {
                 pulls: BTreeMap::new(),
                 outcomes: Vec::new(),
                 busy: BTreeMap::new(),
+                claimed: BTreeSet::new(),
             },
             memory: Memory { pruned_at: Some(NOW), ..Memory::default() },
             now: NOW,
@@ -236,6 +240,7 @@ impl Scene {
                 release: target.release.clone(),
                 dials: dials.map(|ip| (*ip, 8080).into()).collect(),
             },
+            standby: None,
             stream_close_delay: service.rollout.drain_timeout,
         };
         for container in at_target {
@@ -244,6 +249,18 @@ impl Scene {
         let Observed::Known(proxy) = &mut self.seen.proxy else { panic!("the proxy is known") };
         proxy.table.insert(service.name.clone(), state);
         self.active(name, slot, tag)
+    }
+
+    /// The route's standby is what is ready of this placement.
+    pub fn catching(mut self, name: &str, slot: Slot, tag: &str) -> Scene {
+        let service = self.service(name);
+        let Placement { slot, release } = placement(&service, slot, tag);
+        let at = self.containers().iter().filter(|c| c.slot == slot && c.release == release);
+        let dials = at.flat_map(|c| c.addresses.values()).map(|ip| (*ip, 8080).into()).collect();
+        let Observed::Known(proxy) = &mut self.seen.proxy else { panic!("the proxy is known") };
+        let state = proxy.table.get_mut(&service.name).expect("it is routed");
+        state.standby = Some(Backend { slot, release, dials });
+        self
     }
 
     /// The memory says that this placement is active, and long baked.
@@ -271,6 +288,48 @@ impl Scene {
                 replica.traffic = Traffic::UnroutedSince(since);
             }
         }
+        self
+    }
+
+    /// The stack's network has addresses to assign, from 10.0.0.2 on. Those that
+    /// run have theirs; one that does not had one too.
+    pub fn with_addresses(mut self) -> Scene {
+        let at = |(position, container): (usize, &Container)| {
+            let address = IpAddr::from([10, 0, 0, u8::try_from(position + 2).expect("few")]);
+            (address, container.name.clone())
+        };
+        let taken = self.containers().iter().enumerate().map(at).collect();
+        let range = AddressRange { first: [10, 0, 0, 2].into(), last: [10, 0, 0, 9].into() };
+        let Observed::Known(host) = &mut self.seen.host else { panic!("the host is known") };
+        let network = HostNetwork { ours: Some(range), taken };
+        host.networks.insert("demo_default".to_owned(), network);
+        self
+    }
+
+    /// The proxy has these addresses for the idle slot of a service.
+    pub fn idle(mut self, name: &str, last_octets: &[u8]) -> Scene {
+        let dials = last_octets.iter().map(|octet| ([10, 0, 0, *octet], 8080).into()).collect();
+        let Observed::Known(proxy) = &mut self.seen.proxy else { panic!("the proxy is known") };
+        proxy.idle.insert(name.parse().expect("a name"), dials);
+        self
+    }
+
+    /// The proxy has counted so many requests to the first replica of a placement,
+    /// and none to any other.
+    pub fn counted(mut self, name: &str, slot: Slot, tag: &str, requests: u64) -> Scene {
+        let at = placement(&self.service(name), slot, tag);
+        let mut here =
+            self.containers().iter().filter(|c| c.slot == slot && c.release == at.release);
+        let dial = here.next().and_then(|c| c.dials().next()).expect("it has an address");
+        let listed = BTreeMap::from([(dial, requests)]);
+        self.seen.in_flight = Observed::Known(InFlight { listed, unlisted: Unlisted::Idle });
+        self
+    }
+
+    /// So much later, with the memory of a pass now.
+    pub fn later(mut self, millis: i64) -> Scene {
+        self.memory = self.pass().0;
+        self.now = Timestamp(self.now.0 + millis);
         self
     }
 

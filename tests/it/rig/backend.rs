@@ -4,6 +4,7 @@ use std::{
     convert::Infallible,
     net::SocketAddr,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use axum::{
@@ -16,7 +17,7 @@ use axum::{
 use futures::{StreamExt, channel::mpsc};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpListener,
+    net::{TcpListener, TcpSocket, TcpStream},
     task::JoinHandle,
 };
 
@@ -28,7 +29,31 @@ pub async fn answering(body: &'static str) -> SocketAddr {
     serve(Router::new().fallback(move || async move { body })).await
 }
 
-/// A replica that can be stopped.
+/// An address at which connecting neither succeeds nor fails: what is left of a
+/// container that was removed.
+pub struct Silence {
+    pub address: SocketAddr,
+    _listener: TcpListener,
+    _waiting: Vec<TcpStream>,
+}
+
+impl Silence {
+    /// Listens without ever accepting, and fills the queue.
+    pub async fn fall() -> Silence {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let listener = socket.listen(0).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut waiting = Vec::new();
+        let fits = || tokio::time::timeout(Duration::from_millis(200), TcpStream::connect(address));
+        while let Ok(connected) = fits().await {
+            waiting.push(connected.unwrap());
+        }
+        Silence { address, _listener: listener, _waiting: waiting }
+    }
+}
+
+/// A replica that can be stopped. It answers with its name, and what it was sent.
 pub struct Replica {
     pub address: SocketAddr,
     serving: JoinHandle<()>,
@@ -43,7 +68,10 @@ impl Replica {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         // Closed after each answer, so that none outlives the listener.
-        let router = Router::new().fallback(move || async move { ([(CONNECTION, "close")], body) });
+        let answer = move |request: Bytes| async move {
+            ([(CONNECTION, "close")], format!("{body}{}", String::from_utf8_lossy(&request)))
+        };
+        let router = Router::new().fallback(answer);
         let serve = async move { axum::serve(listener, router).await.unwrap() };
         Replica { address, serving: tokio::spawn(serve) }
     }

@@ -2,13 +2,14 @@
 
 use std::{
     env,
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
 use backon::{ConstantBuilder, Retryable};
-use quaymaster::domain::stack::{AdminEndpoint, ProxyConfig};
+use quaymaster::domain::stack::{AdminEndpoint, FlipChoice, ProxyConfig};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -56,6 +57,8 @@ pub enum AdminOn {
 pub struct RunningCaddy {
     binary: PathBuf,
     home: TempDir,
+    /// None for the one that runs the tests.
+    user: Option<u32>,
     child: Child,
     pub admin: AdminEndpoint,
     /// Reads and edits the configuration as an operator would, past the code
@@ -69,10 +72,25 @@ impl RunningCaddy {
         RunningCaddy::start_on(binary, AdminOn::Tcp, &[], apps).await
     }
 
+    /// Starts a Caddy of another user, which only root can.
+    pub async fn start_as(binary: &Path, user: u32, apps: Value) -> RunningCaddy {
+        RunningCaddy::start_of(binary, Some(user), AdminOn::Tcp, &[], apps).await
+    }
+
     /// Starts a Caddy, and returns once its admin endpoint answers. `origins`
     /// are further `HOST:PORT`s through which it may be called.
     pub async fn start_on(
         binary: &Path,
+        on: AdminOn,
+        origins: &[String],
+        apps: Value,
+    ) -> RunningCaddy {
+        RunningCaddy::start_of(binary, None, on, origins, apps).await
+    }
+
+    async fn start_of(
+        binary: &Path,
+        user: Option<u32>,
         on: AdminOn,
         origins: &[String],
         apps: Value,
@@ -100,9 +118,11 @@ impl RunningCaddy {
             config["apps"] = apps;
         }
         std::fs::write(home.path().join("caddy.json"), config.to_string()).unwrap();
-        let child = spawn(binary, home.path(), &["--config", "caddy.json"]);
+        std::os::unix::fs::chown(home.path(), user, None).unwrap();
+        let child = spawn(binary, home.path(), user);
         let operator = operator.build().unwrap();
-        let mut caddy = RunningCaddy { binary: binary.to_owned(), home, child, admin, operator };
+        let binary = binary.to_owned();
+        let mut caddy = RunningCaddy { binary, home, user, child, admin, operator };
         caddy.wait_until_it_answers().await;
         caddy
     }
@@ -110,7 +130,7 @@ impl RunningCaddy {
     /// Stops it, and starts it again with the configuration it first had.
     pub async fn restart(&mut self) {
         self.stop();
-        self.child = spawn(&self.binary, self.home.path(), &["--config", "caddy.json"]);
+        self.child = spawn(&self.binary, self.home.path(), self.user);
         self.wait_until_it_answers().await;
     }
 
@@ -131,7 +151,7 @@ impl RunningCaddy {
     }
 
     pub fn proxy_config(&self) -> ProxyConfig {
-        ProxyConfig { admin: self.admin.clone(), listen: None }
+        ProxyConfig { admin: self.admin.clone(), listen: None, flip: FlipChoice::AdminApi }
     }
 
     pub fn admin_port(&self) -> u16 {
@@ -219,11 +239,14 @@ fn pauses() -> ConstantBuilder {
     ConstantBuilder::default().with_delay(Duration::from_millis(20))
 }
 
-fn spawn(binary: &Path, home: &Path, arguments: &[&str]) -> Child {
+fn spawn(binary: &Path, home: &Path, user: Option<u32>) -> Child {
     let log = std::fs::File::create(home.join("log")).unwrap();
-    Command::new(binary)
-        .arg("run")
-        .args(arguments)
+    let mut command = Command::new(binary);
+    if let Some(user) = user {
+        command.uid(user);
+    }
+    command
+        .args(["run", "--config", "caddy.json"])
         .current_dir(home)
         .env("HOME", home)
         .env("XDG_CONFIG_HOME", home)

@@ -17,7 +17,7 @@ fn each_mutant_breaks_the_rule_it_is_about() {
     let rules = Mutant::ALL.map(|mutant| {
         let rule = match mutant {
             Mutant::SkipReadiness => Rule::S1,
-            Mutant::SkipDrain | Mutant::StopTheRouted => Rule::S2,
+            Mutant::SkipDrain | Mutant::CountNothing | Mutant::StopTheRouted => Rule::S2,
             Mutant::UnknownProxyIsEmpty => Rule::S5,
             Mutant::MixReleases => Rule::S6,
             Mutant::AdoptForeign => Rule::S4,

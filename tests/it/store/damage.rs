@@ -31,7 +31,16 @@ fn break_snapshot(state_dir: &Path) {
 
 /// Changes rows behind the store's back.
 fn tamper(state_dir: &Path, change: impl FnOnce(&sled::Db)) {
-    let db = sled::open(db(state_dir)).expect("a whole store");
+    // sled's own threads may hold its lock for a moment after a store is dropped.
+    let db = (0..400)
+        .find_map(|_| {
+            let opened = sled::open(db(state_dir));
+            if opened.is_err() {
+                std::thread::sleep(std::time::Duration::from_millis(25));
+            }
+            opened.ok()
+        })
+        .expect("a whole store, soon unlocked");
     change(&db);
     db.flush().expect("the disk works");
 }

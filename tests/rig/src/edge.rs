@@ -1,7 +1,9 @@
 //! The Caddy in front of a test host.
 
 use std::{
-    env, fs,
+    env,
+    ffi::OsString,
+    fs,
     fs::File,
     io::{Read, Write},
     os::unix::net::UnixStream,
@@ -9,7 +11,9 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use super::{eventually, free_port, run};
+use serde_json::json;
+
+use crate::{eventually, free_port, run};
 
 /// Which Caddy carries the traffic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,22 +41,50 @@ pub fn binary(version: Version) -> PathBuf {
     })
 }
 
+/// What its one server listens on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listens {
+    /// Plain HTTP only.
+    Plain,
+    /// The same routes over TLS too, with certificates of its internal authority.
+    PlainAndTls,
+}
+
 /// A Caddy process with its admin on a Unix socket.
 pub struct Edge {
     binary: PathBuf,
     dir: PathBuf,
-    /// Where its one site listens, plain HTTP.
+    /// Where its one server listens, plain HTTP.
     pub port: u16,
+    /// Where it listens over TLS.
+    pub tls_port: Option<u16>,
     process: Option<Child>,
 }
 
 impl Edge {
-    pub fn start(dir: &Path, version: Version) -> Edge {
-        let mut edge =
-            Edge { binary: binary(version), dir: dir.to_owned(), port: free_port(), process: None };
-        fs::write(edge.caddyfile(), edge.text("nothing here")).expect("the folder is writable");
+    pub fn start(dir: &Path, binary: &Path, listens: Listens) -> Edge {
+        let tls_port = match listens {
+            Listens::Plain => None,
+            Listens::PlainAndTls => Some(free_port()),
+        };
+        let mut edge = Edge {
+            binary: binary.to_owned(),
+            dir: dir.to_owned(),
+            port: free_port(),
+            tls_port,
+            process: None,
+        };
+        match tls_port {
+            None => edge.write_caddyfile("nothing here"),
+            Some(tls_port) => edge.write_json(tls_port),
+        }
         edge.run();
         edge
+    }
+
+    /// Returns the certificate of its internal authority.
+    pub fn authority(&self) -> PathBuf {
+        self.dir.join("caddy/caddy/pki/authorities/local/root.crt")
     }
 
     pub fn admin(&self) -> PathBuf {
@@ -78,9 +110,7 @@ impl Edge {
         let log = log.expect("the folder is writable");
         let child = Command::new(&self.binary)
             .arg("run")
-            .arg("--config")
-            .arg(self.caddyfile())
-            .args(["--adapter", "caddyfile"])
+            .args(self.config())
             .env("XDG_DATA_HOME", self.dir.join("caddy"))
             .env("XDG_CONFIG_HOME", self.dir.join("caddy"))
             .stdin(Stdio::null())
@@ -95,12 +125,12 @@ impl Edge {
     /// Does what an operator does: edits the Caddyfile and reloads it, which
     /// drops every route that came through the admin API.
     pub fn reload_with(&self, fallback: &str) {
-        fs::write(self.caddyfile(), self.text(fallback)).expect("the folder is writable");
+        assert!(self.tls_port.is_none(), "it has no Caddyfile to edit");
+        self.write_caddyfile(fallback);
         run(Command::new(&self.binary)
             .arg("reload")
-            .arg("--config")
-            .arg(self.caddyfile())
-            .args(["--adapter", "caddyfile", "--force"])
+            .args(self.config())
+            .arg("--force")
             .arg("--address")
             .arg(format!("unix/{}", self.admin().display()))
             .env("XDG_DATA_HOME", self.dir.join("caddy")));
@@ -121,13 +151,55 @@ impl Edge {
         self.dir.join("Caddyfile")
     }
 
-    fn text(&self, fallback: &str) -> String {
-        format!(
+    fn json(&self) -> PathBuf {
+        self.dir.join("caddy.json")
+    }
+
+    /// Returns the arguments that name its configuration.
+    fn config(&self) -> Vec<OsString> {
+        match self.tls_port {
+            None => vec![
+                "--config".into(),
+                self.caddyfile().into(),
+                "--adapter".into(),
+                "caddyfile".into(),
+            ],
+            Some(_) => vec!["--config".into(), self.json().into()],
+        }
+    }
+
+    fn write_caddyfile(&self, fallback: &str) {
+        let text = format!(
             "{{\n\tadmin unix/{}\n\tauto_https off\n}}\n\
              http://:{} {{\n\trespond \"{fallback}\" 404\n}}\n",
             self.admin().display(),
             self.port,
-        )
+        );
+        fs::write(self.caddyfile(), text).expect("the folder is writable");
+    }
+
+    /// A Caddyfile has no words for one server on a plain and on a TLS port.
+    fn write_json(&self, tls_port: u16) {
+        let nothing = json!({ "handler": "static_response", "status_code": 404 });
+        let config = json!({
+            "admin": { "listen": format!("unix/{}", self.admin().display()) },
+            "apps": {
+                "http": {
+                    // Caddy speaks TLS on every port of the server but this one.
+                    "http_port": self.port,
+                    "https_port": tls_port,
+                    "servers": { "front": {
+                        "listen": [format!(":{}", self.port), format!(":{tls_port}")],
+                        "routes": [{ "handle": [nothing] }],
+                        "tls_connection_policies": [{}],
+                        "automatic_https": { "disable_redirects": true },
+                    } },
+                },
+                "tls": { "automation": { "policies": [{ "issuers": [{ "module": "internal" }] }] } },
+                "pki": { "certificate_authorities": { "local": { "install_trust": false } } },
+            },
+        });
+        fs::write(self.json(), config.to_string()).expect("the folder is writable");
     }
 }
 

@@ -3,46 +3,82 @@
 
 use std::{
     cell::RefCell,
-    fs,
+    env, fs,
     fs::File,
+    net::SocketAddr,
     os::unix::{fs::OpenOptionsExt, net::UnixStream},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
     thread,
 };
 
 use tempfile::TempDir;
 
-use super::{
+use crate::{
     client::{Load, Site, Traffic},
     docker::{Replica, container_ids, docker_lenient, image_ids, import_demo, replicas},
-    edge::{Edge, Version},
+    edge::{Edge, Listens, Version, binary},
     eventually,
+    load::{self, Kind, Target, Tls},
     status::Status,
     unique_name,
 };
+
+/// What the file says of `proxy.caddy.flip`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flip {
+    /// Nothing.
+    ByDefault,
+    AdminApi,
+    SwitchFile,
+}
+
+impl Flip {
+    /// Returns the key, to stand behind another one.
+    fn key(self) -> &'static str {
+        match self {
+            Flip::ByDefault => "",
+            Flip::AdminApi => ", flip: admin-api",
+            Flip::SwitchFile => ", flip: switch-file",
+        }
+    }
+}
 
 pub struct Host {
     dir: TempDir,
     pub stack: String,
     pub edge: Edge,
+    flip: Flip,
     controller: Option<Child>,
     images: RefCell<Vec<String>>,
     volumes: RefCell<Vec<String>>,
 }
 
+impl Default for Host {
+    /// A host with a new Caddy and nothing deployed.
+    fn default() -> Host {
+        Host::with(Version::New)
+    }
+}
+
 impl Host {
     /// A host with a new Caddy and nothing deployed.
     pub fn new() -> Host {
-        Host::with(Version::New)
+        Host::default()
     }
 
     pub fn with(version: Version) -> Host {
+        Host::behind(&binary(version), Listens::Plain, Flip::ByDefault)
+    }
+
+    /// A host with this Caddy, told how to flip.
+    pub fn behind(caddy: &Path, listens: Listens, flip: Flip) -> Host {
         let dir = tempfile::Builder::new().prefix("qm-").tempdir().expect("a folder can be made");
-        let edge = Edge::start(dir.path(), version);
+        let edge = Edge::start(dir.path(), caddy, listens);
         Host {
             stack: unique_name("e2e"),
             edge,
+            flip,
             controller: None,
             images: RefCell::default(),
             volumes: RefCell::default(),
@@ -84,11 +120,12 @@ impl Host {
             .replace("APP:", &self.tag(""))
             .replace("HOST", &format!("{}.test", self.stack));
         format!(
-            "name: {}\nproxy: {{ caddy: {{ admin: \"unix://{}\" }} }}\n\
+            "name: {}\nproxy: {{ caddy: {{ admin: \"unix://{}\"{} }} }}\n\
              defaults:\n  rollout: {{ drain_timeout: 1s, bake: 1s, scale_down_delay: 10m, \
              progress_deadline: 8s }}\n  probe: {{ interval: 1s, timeout: 1s }}\n{services}",
             self.stack,
             self.edge.admin().display(),
+            self.flip.key(),
         )
     }
 
@@ -147,16 +184,23 @@ impl Host {
     /// Sends the controller a signal, named as `kill` names it.
     pub fn signal(&self, name: &str) {
         let pid = self.controller_pid().to_string();
-        super::run(Command::new("kill").args([&format!("-{name}"), &pid]));
+        crate::run(Command::new("kill").args([&format!("-{name}"), &pid]));
     }
 
     pub fn controller_pid(&self) -> u32 {
         self.controller.as_ref().expect("the controller runs").id()
     }
 
-    /// Deletes everything that the controller remembers.
-    pub fn lose_state(&self) {
-        fs::remove_dir_all(self.dir.path().join("state")).expect("the state folder is there");
+    /// Deletes everything that the controller remembers. The switch file is no
+    /// memory: it says what is so.
+    pub fn lose_store(&self) {
+        let state = fs::read_dir(self.dir.path().join("state")).expect("the state folder is there");
+        for entry in state {
+            let entry = entry.expect("it can be read");
+            if entry.file_name() != "switch" {
+                fs::remove_dir_all(entry.path()).expect("the store goes");
+            }
+        }
     }
 
     /// Runs a command of quaymaster's against this host to its end.
@@ -165,7 +209,7 @@ impl Host {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_quaymaster"));
+        let mut command = Command::new(quaymaster_binary());
         command
             .args(arguments)
             .arg("--state-dir")
@@ -269,6 +313,37 @@ impl Host {
     pub fn traffic(&self, service: &str) -> Traffic {
         self.site(service).traffic("/", Load::LIGHT)
     }
+
+    /// Returns where clients of every kind find a service.
+    pub fn target(&self, service: &str) -> Target {
+        let loopback = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        let authority = self.edge.authority();
+        Target {
+            host: self.host_name(service),
+            plain: loopback(self.edge.port),
+            tls: self.edge.tls_port.map(|port| Tls::trusting(&authority, loopback(port))),
+            patience: Target::PATIENCE,
+        }
+    }
+
+    /// Waits until `service`, which answers, does so over TLS: until Caddy has a
+    /// certificate for it.
+    #[track_caller]
+    pub fn until_tls(&self, service: &str) {
+        let target = self.target(service);
+        self.until_seen(&format!("{service} answers over TLS"), || {
+            let counts = load::Traffic::start(&target, &[(Kind::Http2, 1)]).end();
+            counts[&Kind::Http2].is_spotless().then_some(())
+        });
+    }
+}
+
+/// Returns the binary that cargo built beside the test or bench that runs:
+/// `PROFILE/quaymaster` for `PROFILE/deps/NAME-HASH`.
+fn quaymaster_binary() -> PathBuf {
+    let running = env::current_exe().expect("a running program has a path");
+    let profile = running.ancestors().nth(2).expect("cargo runs it from PROFILE/deps");
+    profile.join("quaymaster")
 }
 
 impl Drop for Host {

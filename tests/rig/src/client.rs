@@ -11,7 +11,7 @@ use std::{
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::docker::demo_binary;
+use crate::docker::demo_binary;
 
 /// Where requests go: a host name behind a port of loopback.
 #[derive(Clone, Debug)]
@@ -81,7 +81,7 @@ impl Traffic {
     /// Stops the clients after their request in hand, and returns what they saw.
     pub fn end(mut self) -> Seen {
         let pid = self.child.id().to_string();
-        super::run(Command::new("kill").args(["-TERM", &pid]));
+        crate::run(Command::new("kill").args(["-TERM", &pid]));
         let mut line = String::new();
         let stdout = self.child.stdout.as_mut().expect("it is piped");
         stdout.read_to_string(&mut line).expect("the summary is text");

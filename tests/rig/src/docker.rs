@@ -12,7 +12,7 @@ use std::{
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::run;
+use crate::run;
 
 pub fn docker(arguments: &[&str]) -> String {
     run(Command::new("docker").args(arguments))
@@ -136,7 +136,9 @@ pub fn demo_binary() -> &'static Path {
 }
 
 fn build_demo() -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root =
+        here.ancestors().nth(2).expect("this package stands two folders below the workspace");
     let target =
         env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |dir| root.join(dir));
     fs::create_dir_all(&target).expect("the target folder can be made");
