@@ -92,6 +92,10 @@ pub struct ReplicaMemory {
     pub stopped_at: Option<Timestamp>,
     /// Since when it is seen not running, after it was seen otherwise.
     pub died_at: Option<Timestamp>,
+    /// It had ended when it was first seen, and has not run since: nobody knows
+    /// when, or whether on purpose.
+    #[serde(default)]
+    pub found_ended: bool,
 }
 
 /// Whether requests can still be in flight to a replica.

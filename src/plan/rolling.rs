@@ -2,8 +2,9 @@
 //!
 //! One new replica starts, one old one goes, and so on. A route still points
 //! at one release at a time (S6): it flips once, when at least half of the
-//! replicas are new. Before that, an old replica leaves the route before it is
-//! stopped; after it, no old one is in the route any more.
+//! replicas are new, or one is and no old one can serve any more. Before that, an
+//! old replica leaves the route before it is stopped; after it, no old one is in
+//! the route any more.
 
 use crate::domain::memory::Placement;
 
@@ -47,7 +48,10 @@ pub fn plan(view: &View, course: &Course, dependencies: &Dependencies, draft: &m
 
 fn flip_gate(view: &View, target: &Placement) -> FlipGate {
     let enough = match view.service.route {
-        Some(_) => 2 * view.ready_at(target) >= view.service.replicas,
+        Some(_) => {
+            let ready = view.ready_at(target);
+            2 * ready >= view.service.replicas || (ready > 0 && routing::is_lost(view))
+        }
         None => view.all_ready_at(target),
     };
     if enough { FlipGate::Open } else { FlipGate::Closed }
@@ -74,7 +78,9 @@ fn narrow_the_old(view: &View, aim: &Aim, draft: &mut Draft) {
 }
 
 /// The replicas to have now: all of a first deployment; else those there are,
-/// and one more once they are all ready and there is room for it.
+/// and one more once they are all ready and there is room for it. For the first
+/// there always is: a release that was superseded may be the only one that is
+/// ready, and cannot make room before another is.
 fn next_numbers(view: &View, target: &Placement) -> impl Iterator<Item = u32> + use<> {
     let declared = view.service.replicas;
     let present = |number: &u32| view.at(target).any(|r| r.container.replica == *number);
@@ -85,7 +91,8 @@ fn next_numbers(view: &View, target: &Placement) -> impl Iterator<Item = u32> + 
         return (1..=declared).collect::<Vec<u32>>().into_iter();
     }
     let all_ready = numbers.len() == usize::try_from(new_ready).unwrap_or(usize::MAX);
-    if all_ready && count(numbers.iter()) + old_running <= declared {
+    let has_room = numbers.is_empty() || count(numbers.iter()) + old_running <= declared;
+    if all_ready && has_room {
         numbers.extend((1..=declared).find(|number| !present(number)));
     }
     numbers.into_iter()

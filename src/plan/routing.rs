@@ -90,6 +90,11 @@ fn choose(
     standby.cloned().or(routed).or_else(|| first_started(view, target))
 }
 
+/// Returns whether nothing that the route points at can take requests.
+pub fn is_lost(view: &View) -> bool {
+    view.routed_placement().is_some_and(|routed| is_down(view, &routed))
+}
+
 /// Returns whether nothing of a placement can take requests, for certain: a
 /// replica that was not probed often enough to tell is given the benefit.
 fn is_down(view: &View, placement: &Placement) -> bool {

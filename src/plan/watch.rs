@@ -62,9 +62,13 @@ fn watch(
     match container.state {
         ContainerState::Running { .. } | ContainerState::Paused | ContainerState::Created => {
             replica.died_at = None;
+            replica.found_ended = false;
         }
-        // Seen for the first time, it may have been stopped on purpose long ago.
-        ContainerState::Exited { .. } | ContainerState::Removing if is_new => {}
+        ContainerState::Exited { .. } | ContainerState::Removing
+            if is_new || replica.found_ended =>
+        {
+            replica.found_ended = true;
+        }
         ContainerState::Restarting | ContainerState::Exited { .. } | ContainerState::Removing => {
             if replica.died_at.is_none() {
                 replica.died_at = Some(now);
