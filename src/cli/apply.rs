@@ -1,9 +1,11 @@
 //! `quaymaster apply`: converge once, wait for it, exit.
 
+use std::time::Duration;
+
 use tokio::sync::{mpsc, watch};
 
 use super::{
-    args::{Converge, Globals, Output},
+    args::{ApplyArgs, Globals, Output},
     bars::Bars,
     error::CommandError,
     exit::Exit,
@@ -16,30 +18,49 @@ use crate::{
         StatusReport,
         run::{Ended, Lines, Until},
     },
-    domain::memory::KEPT_LOG_LINES,
+    domain::{memory::KEPT_LOG_LINES, time::human},
     plan::ServiceState,
 };
 
 /// Converges, and shows how it goes.
-pub async fn apply(globals: &Globals, args: &Converge) -> Result<Exit, CommandError> {
+pub async fn apply(globals: &Globals, args: &ApplyArgs) -> Result<Exit, CommandError> {
     let mut signals = EndSignals::listen()?;
-    let session = Session::open(globals, args, Until::Converged).await?;
+    let session = Session::open(globals, &args.converge, Until::Converged).await?;
     let (status, seen) = watch::channel(None);
     let (_requests, asked) = mpsc::channel(1);
     let lines = Lines { wakes: session.wakes, waker: session.waker, requests: asked, status };
     let showing = tokio::spawn(show(globals.output(), seen.clone()));
-    let ended = session.controller.run(lines, Until::Converged, signals.next(), || {}).await;
+    let mut given_up = None;
+    let stop = async {
+        tokio::select! {
+            () = signals.next() => {}
+            after = passed(args.timeout) => given_up = Some(after),
+        }
+    };
+    let ended = session.controller.run(lines, Until::Converged, stop, || {}).await;
     // The sender is gone with the controller, so this ends after the last report.
     let _ = showing.await;
     drop(session.hold);
 
     let report = seen.borrow().clone();
-    conclude(globals.output(), ended, report.as_ref())
+    conclude(globals.output(), ended, given_up, report.as_ref())
+}
+
+/// Returns once this time has passed; never, if there is none.
+async fn passed(timeout: Option<Duration>) -> Duration {
+    match timeout {
+        Some(timeout) => {
+            tokio::time::sleep(timeout).await;
+            timeout
+        }
+        None => std::future::pending().await,
+    }
 }
 
 fn conclude(
     output: Output,
     ended: Ended,
+    given_up: Option<Duration>,
     report: Option<&StatusReport>,
 ) -> Result<Exit, CommandError> {
     if let Some(report) = report {
@@ -53,9 +74,12 @@ fn conclude(
     }
     match (ended, report) {
         (Ended::Stopped, _) => {
+            let why = match given_up {
+                Some(after) => format!("Not done within {}.", human(after)),
+                None => "Interrupted before it was done.".to_owned(),
+            };
             eprintln!(
-                "Interrupted before it was done. Everything that runs is left running; \
-                 `quaymaster apply` goes on from here."
+                "{why} Everything that runs is left running; `quaymaster apply` goes on from here."
             );
             Ok(Exit::Failed)
         }

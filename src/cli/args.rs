@@ -1,11 +1,14 @@
 //! What can be typed.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracing_subscriber::filter::Targets;
 
-use crate::domain::{ServiceName, Slot, manifest::AllowDeleteAll};
+use crate::domain::{
+    ServiceName, Slot,
+    manifest::{self, AllowDeleteAll},
+};
 
 use super::telemetry;
 
@@ -128,8 +131,10 @@ pub enum Command {
     ///
     /// Ends when every service is settled or held. Exits with 1 if any is held
     /// or degraded, and prints why, with the last lines of its log.
-    #[command(after_help = "Example:\n  quaymaster apply quaymaster.yaml")]
-    Apply(Converge),
+    #[command(after_help = "Examples:\n  \
+        quaymaster apply quaymaster.yaml\n  \
+        quaymaster apply --timeout 10m quaymaster.yaml")]
+    Apply(ApplyArgs),
 
     /// Show what would change, and why; change nothing
     #[command(after_help = "Examples:\n  \
@@ -211,6 +216,16 @@ pub struct Converge {
     #[arg(long, value_name = "N", default_value_t = 2)]
     #[arg(value_parser = clap::value_parser!(u8).range(1..=32))]
     pub max_pulls: u8,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct ApplyArgs {
+    #[command(flatten)]
+    pub converge: Converge,
+    /// Give up waiting after this long (`90s`, `10m`), and exit with 1; what runs is
+    /// left running. Without it, every rollout has its own `progress_deadline`
+    #[arg(long, value_name = "DURATION", value_parser = manifest::duration)]
+    pub timeout: Option<Duration>,
 }
 
 #[derive(Clone, Debug, Args)]

@@ -71,15 +71,16 @@ pub fn source(
     Ok((source, path))
 }
 
-/// Returns the stack that was accepted last, if the state folder knows exactly
-/// one: a bad file does not tell which stack it is about.
+/// Returns the stack that this file declared when it was last valid, if the state
+/// folder knows exactly one: a bad file does not tell which stack it is about.
 fn accepted_before(state_dir: &Path, file: &Path) -> Option<Stack> {
     let folders = std::fs::read_dir(state_dir).ok()?;
     let names = folders
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok()?.parse::<StackName>().ok());
     let mut accepted = names.filter_map(|name| {
         let memory = Store::read(state_dir, &name, &file.display().to_string()).ok()?;
-        memory.accepted
+        let accepted = memory.accepted.filter(|accepted| accepted.file == file)?;
+        Some(accepted.stack)
     });
     let stack = accepted.next()?;
     accepted.next().is_none().then_some(stack)

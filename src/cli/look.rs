@@ -70,7 +70,7 @@ impl Onlooker {
         let recalled = recall(globals, &stack, &path).await;
         let mut memory = recalled.memory.rebase(&clock.boot_id(), clock.now());
         trust_the_old(&mut memory, recalled.from, &stack, &*engine, &clock).await;
-        let before = memory.accepted.clone();
+        let before = memory.accepted.as_ref().map(|accepted| accepted.stack.clone());
         let probed = Arc::new(Notify::new());
         let wake = Arc::clone(&probed);
         let prober = Probes::new(Arc::clone(&engine), Arc::new(move || wake.notify_one()));

@@ -74,7 +74,7 @@ impl Session {
             ..docker::Options::default()
         };
         let engine = Arc::new(Docker::connect(&stack.name, options).await?);
-        let lock = StackLock::take(engine.endpoint(), &stack.name)?;
+        let lock = StackLock::take(&engine.identity().await?, &stack.name)?;
         let store = Store::open(&globals.state_dir, &stack.name, &path.display().to_string())?;
         let prober = Probes::new(Arc::clone(&engine), waking(&waker, Wake::Probe));
         let hold = SessionHold {

@@ -26,7 +26,7 @@ use tracing::{error, info, warn};
 use crate::{
     domain::{
         Memory, ServiceName, Snapshot, Stack, StackName, Timestamp,
-        memory::{Boot, Event},
+        memory::{Accepted, Boot, Event},
         snapshot::{Outcome, Subject, Work},
         time::Now,
     },
@@ -219,12 +219,7 @@ where
                 Some(renamed(&self.stack.name, &stack.name))
             }
             Ok(stack) => {
-                if self.memory.accepted.as_ref() != Some(&stack) {
-                    info!(services = stack.services.len(), "the file is accepted");
-                    self.memory.accepted = Some(stack.clone());
-                    self.save();
-                }
-                self.stack = stack;
+                self.accept(stack);
                 None
             }
             Err(problem) => Some(problem),
@@ -236,6 +231,20 @@ where
         }
         self.file.valid = problem.is_none();
         self.file.problem = problem;
+    }
+
+    fn accept(&mut self, stack: Stack) {
+        let accepted = Accepted { stack: stack.clone(), file: self.file.path.clone() };
+        if self.memory.accepted.as_ref() != Some(&accepted) {
+            info!(services = stack.services.len(), "the file is accepted");
+            self.memory.accepted = Some(accepted);
+            self.save();
+        }
+        self.stack = stack;
+        // A proxy that the file names no more is rid of our routes first.
+        if self.stack.proxy.is_none() {
+            self.stack.proxy = self.memory.proxy.clone();
+        }
     }
 
     fn take_outcomes(&mut self) -> Vec<Outcome> {
@@ -276,7 +285,7 @@ where
         let mut begun = 0;
         for step in &plan.steps {
             if let Step::WriteRoutes { table, .. } = step {
-                self.memorise(plan::intend(&self.memory, table));
+                self.memorise(plan::intend(&self.stack, &self.memory, table));
                 let outcome = self.act(step.clone()).await;
                 self.outcomes.push(outcome);
                 begun += 1;

@@ -17,8 +17,9 @@ use crate::{
 /// The longest time without a pass.
 pub const TICK: Duration = Duration::from_secs(10);
 
-/// How long a step in hand may take to end when the controller is told to.
-const LAST_STEPS: Duration = Duration::from_secs(20);
+/// How long the steps in hand may take to end when the controller is told to: less
+/// than a watchdog's patience. A stop that takes longer is Docker's to finish.
+const LAST_STEPS: Duration = Duration::from_secs(45);
 
 /// When the loop ends by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -295,7 +295,7 @@ fn slot_status(
 /// over, and only not cleared yet.
 fn hold_in_force(view: &View) -> Option<HoldStatus> {
     let hold = view.memory.hold.as_ref()?;
-    (hold.declaration == view.service.declaration()).then(|| HoldStatus {
+    (hold.declaration == *view.declaration()).then(|| HoldStatus {
         image: hold.image.clone(),
         release: hold.release.clone(),
         reason: hold.reason.clone(),

@@ -12,6 +12,10 @@ const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
 /// How long the engine may take to answer an ordinary call, to the last byte.
 pub(super) const CALL_DEADLINE: Duration = Duration::from_secs(60);
 
+/// The longest that a look may take. A pass waits for one after the other, and
+/// must end before the watchdog takes it for hung.
+pub(super) const LOOK_DEADLINE: Duration = Duration::from_secs(20);
+
 /// Why there is no engine to work with.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {

@@ -11,7 +11,7 @@ use crate::domain::snapshot::{Disk, Failure, Host, LocalImage};
 
 use super::{
     Docker,
-    connection::CALL_DEADLINE,
+    connection::LOOK_DEADLINE,
     failure::{CallError, within},
     image::Mark,
 };
@@ -19,9 +19,9 @@ use super::{
 impl Docker {
     pub(super) async fn look_at_host(&self) -> Result<Host, Failure> {
         let (images, networks, volumes, root_dir) = tokio::try_join!(
-            within(CALL_DEADLINE, self.client.list_images(None::<ListImagesOptions>)),
+            within(LOOK_DEADLINE, self.client.list_images(None::<ListImagesOptions>)),
             self.look_at_networks(),
-            within(CALL_DEADLINE, self.client.list_volumes(None::<ListVolumesOptions>)),
+            within(LOOK_DEADLINE, self.client.list_volumes(None::<ListVolumesOptions>)),
             self.root_dir(),
         )
         .map_err(|error: CallError| error.transient("look at the host"))?;
@@ -40,7 +40,7 @@ impl Docker {
             return Ok(None);
         }
         let ask = || async {
-            let info = within(CALL_DEADLINE, self.client.info()).await?;
+            let info = within(LOOK_DEADLINE, self.client.info()).await?;
             // Inside a container that has the socket the folder is not there.
             let folder = info.docker_root_dir.map(PathBuf::from);
             Ok::<_, CallError>(folder.filter(|folder| folder.is_dir()))

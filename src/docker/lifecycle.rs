@@ -24,7 +24,7 @@ use crate::{
 
 use super::{
     Docker,
-    connection::CALL_DEADLINE,
+    connection::{CALL_DEADLINE, LOOK_DEADLINE},
     failure::{self, CallError, within},
     labels, listing, spec,
 };
@@ -38,7 +38,7 @@ const DEFAULT_GRACE: Duration = Duration::from_secs(10);
 impl Docker {
     pub(super) async fn list_containers(&self) -> Result<Vec<Container>, Failure> {
         let options = ListContainersOptionsBuilder::new().all(true).filters(&self.own()).build();
-        let listed = within(CALL_DEADLINE, self.client.list_containers(Some(options)))
+        let listed = within(LOOK_DEADLINE, self.client.list_containers(Some(options)))
             .await
             .map_err(|error| error.transient("list containers"))?;
         let mut containers = Vec::with_capacity(listed.len());

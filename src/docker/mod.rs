@@ -56,9 +56,10 @@ use crate::{
     ports::{Engine, Exec},
 };
 
-use connection::ApiVersion;
 pub use connection::ConnectError;
+use connection::{ApiVersion, LOOK_DEADLINE};
 pub use events::EventWatch;
+use failure::{CallError, within};
 pub use logs::{LogLine, LogStream, Tail};
 use one_at_a_time::OneAtATime;
 use pulls::Pulls;
@@ -138,9 +139,18 @@ impl Docker {
         })
     }
 
-    /// Returns where the engine is: `unix:///var/run/docker.sock`.
-    pub fn endpoint(&self) -> &str {
-        &self.endpoint
+    /// Returns what tells this engine from every other, whichever way it is
+    /// reached: the id that it gave itself, else where it is.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the engine does not answer.
+    pub async fn identity(&self) -> Result<String, ConnectError> {
+        let info =
+            within(LOOK_DEADLINE, self.client.info()).await.map_err(|error: CallError| {
+                ConnectError::Unreachable { host: self.endpoint.clone(), why: error.words() }
+            })?;
+        Ok(info.id.filter(|id| !id.is_empty()).unwrap_or_else(|| self.endpoint.clone()))
     }
 
     /// Returns the filter that sees nothing but this stack.

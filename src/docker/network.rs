@@ -19,7 +19,7 @@ use crate::domain::{
 
 use super::{
     Docker,
-    connection::CALL_DEADLINE,
+    connection::{CALL_DEADLINE, LOOK_DEADLINE},
     failure::{CallError, within},
     labels,
     subnet::Subnet,
@@ -148,7 +148,7 @@ impl Docker {
         // Docker's filter matches parts of names.
         let filters = HashMap::from([("name".to_owned(), vec![name.to_owned()])]);
         let options = ListNetworksOptionsBuilder::new().filters(&filters).build();
-        let mut networks = within(CALL_DEADLINE, self.client.list_networks(Some(options))).await?;
+        let mut networks = within(LOOK_DEADLINE, self.client.list_networks(Some(options))).await?;
         networks.retain(|network| network.name.as_deref() == Some(name));
         Ok(networks)
     }

@@ -4,7 +4,7 @@
 //! first seen, what a tag was resolved to, what failed, what was good. Losing
 //! all of it restarts timers and loses history; it never breaks traffic.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +12,7 @@ use super::{
     Fingerprint, ImageRef, Release, ReleaseId, Resolution, RouteTable, ServiceName, Slot, Stack,
     Timestamp,
     snapshot::{ContainerId, Failure},
+    stack::ProxyConfig,
 };
 
 /// The most history entries that are kept.
@@ -25,8 +26,8 @@ pub struct Memory {
     /// Which boot of the host the timestamps count from, and when this was
     /// last saved on that count.
     pub boot: Option<Boot>,
-    /// The last stack that was valid: in force while the file is bad.
-    pub accepted: Option<Stack>,
+    /// In force while the file is bad.
+    pub accepted: Option<Accepted>,
     pub resolutions: BTreeMap<ImageRef, Resolution>,
     /// Pulls that failed, by what the file calls the image.
     pub failed_pulls: BTreeMap<ImageRef, Attempts>,
@@ -41,10 +42,21 @@ pub struct Memory {
     /// Our routes as they last stood intact, or were about to be written: what a
     /// wiped proxy gets back.
     pub routes: RouteTable,
+    /// The proxy that may have routes of ours: one that the file names no more is
+    /// rid of them first.
+    pub proxy: Option<ProxyConfig>,
     /// When images were last looked through for ones that nothing needs.
     pub pruned_at: Option<Timestamp>,
     /// Oldest first; at most [`MAX_HISTORY`].
     pub history: Vec<Event>,
+}
+
+/// The last stack that was valid, and the file that declared it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accepted {
+    pub stack: Stack,
+    /// Absolute.
+    pub file: PathBuf,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

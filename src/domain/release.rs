@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
+    fmt::Write as _,
     net::IpAddr,
     time::Duration,
 };
@@ -65,7 +66,11 @@ impl Fingerprint {
     pub fn of<T: Serialize + ?Sized>(value: &T) -> Fingerprint {
         let json = serde_json::to_vec(value).expect("plain data with string keys serialises");
         let hash = Sha256::digest(&json);
-        Fingerprint(hash.iter().map(|byte| format!("{byte:02x}")).collect())
+        let mut hex = String::with_capacity(2 * hash.len());
+        for byte in hash {
+            write!(hex, "{byte:02x}").expect("writing to a String succeeds");
+        }
+        Fingerprint(hex)
     }
 
     pub fn as_str(&self) -> &str {

@@ -89,8 +89,8 @@ pub fn course(view: &View) -> Course {
 }
 
 fn current_hold(view: &View) -> Option<Hold> {
-    let declaration = view.service.declaration();
-    view.memory.hold.clone().filter(|hold| hold.declaration == declaration)
+    let hold = view.memory.hold.as_ref()?;
+    (hold.declaration == *view.declaration()).then(|| hold.clone())
 }
 
 /// Returns what the declared image means here: as it was resolved before, else
@@ -119,7 +119,16 @@ pub fn resolve(view: &View) -> Option<Resolution> {
 
 /// Returns the release that the file declares, once its image is resolved.
 pub fn declared_release(view: &View) -> Option<Release> {
-    resolve(view).map(|found| view.service.release(found.digest, found.image_id))
+    let found = resolve(view)?;
+    // Comparing is far cheaper than making its fingerprint anew.
+    let known = view.memory.releases.iter().rev().find(|known| {
+        known.image == view.service.image
+            && known.digest == found.digest
+            && known.image_id == found.image_id
+            && known.spec == view.service.spec
+    });
+    let new = || view.service.release(found.digest.clone(), found.image_id.clone());
+    Some(known.cloned().unwrap_or_else(new))
 }
 
 fn declared_aim(view: &View, release: Release) -> Aim {

@@ -63,7 +63,7 @@ impl Draft {
                 )) => {}
             }
         }
-        if missing.is_empty() && down.is_empty() {
+        if (missing.is_empty() && down.is_empty()) || view.is_done(&aim.placement) {
             return;
         }
         for replica in down {

@@ -63,7 +63,7 @@ use crate::domain::{
 };
 use aim::{Course, Target, course};
 use draft::Draft;
-use view::{View, World, placement_of};
+use view::{Standing, View, World, placement_of};
 
 /// What one pass decided.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -204,7 +204,7 @@ fn draft_service(view: &View, course: &Course, dependencies: &draft::Dependencie
 fn hold(view: &View, course: &Course, failing: &verdict::Failing) -> Step {
     let release = course.declared.as_ref().map(|aim| aim.placement.release.clone());
     let hold = Hold {
-        declaration: view.service.declaration(),
+        declaration: view.declaration().clone(),
         release,
         image: view.service.image.clone(),
         reason: failing.reason.clone(),
@@ -240,8 +240,18 @@ fn write_routes(
         };
         table.insert((*name).clone(), state);
     }
-    let stands = proxy.intact && proxy.table == table;
+    let stands = proxy.table == table && (proxy.intact || hangs_on_probes(views, &table));
     (!stands).then(|| write(proxy, table))
+}
+
+/// Returns whether a route is wanting only until its first replicas are probed.
+/// With its state folder lost, the proxy goes on sending requests to somebody, and
+/// better so than to nobody.
+fn hangs_on_probes(views: &BTreeMap<&ServiceName, View>, table: &RouteTable) -> bool {
+    let mut wanting = views
+        .values()
+        .filter(|view| view.service.route.is_some() && !table.contains_key(&view.service.name));
+    wanting.any(|view| view.replicas.iter().any(|r| matches!(r.standing, Standing::Pending { .. })))
 }
 
 fn write(proxy: &ProxyState, table: RouteTable) -> Step {

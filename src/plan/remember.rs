@@ -32,17 +32,24 @@ pub fn remember(stack: &Stack, memory: &Memory, seen: &Snapshot, now: Now) -> Me
     }
     if let Some(proxy) = seen.proxy.known()
         && proxy.intact
-        && !proxy.table.is_empty()
     {
-        memory.routes = proxy.table.clone();
+        match proxy.table.is_empty() {
+            true => memory.proxy = None,
+            false => {
+                memory.proxy = stack.proxy.clone();
+                memory.routes = proxy.table.clone();
+            }
+        }
     }
     // What the file takes out is not given back if it comes in again.
     let is_routed =
         |name: &ServiceName| stack.services.get(name).is_some_and(|s| s.route.is_some());
     memory.routes.retain(|name, _| is_routed(name));
+    let learned = memory.clone();
+    let world = World { stack, seen, memory: &learned, now };
     for name in stack.services.keys() {
         if seen.containers.known().is_some() {
-            follow(stack, &mut memory, seen, name, now);
+            follow(world, &mut memory, name);
         } else if let Some(service) = memory.services.get_mut(name) {
             await_the_engine(service, now);
         }
@@ -64,8 +71,8 @@ pub fn remember(stack: &Stack, memory: &Memory, seen: &Snapshot, now: Now) -> Me
 
 /// Returns what is to be known before this table is written: a proxy that loses
 /// it before it is seen to stand gets it back.
-pub fn intend(memory: &Memory, table: &RouteTable) -> Memory {
-    Memory { routes: table.clone(), ..memory.clone() }
+pub fn intend(stack: &Stack, memory: &Memory, table: &RouteTable) -> Memory {
+    Memory { routes: table.clone(), proxy: stack.proxy.clone(), ..memory.clone() }
 }
 
 /// Appends an event; the oldest go when there are too many.
@@ -158,13 +165,11 @@ fn once_more(earlier: Option<Attempts>, failure: &Failure, at: Timestamp) -> Att
 }
 
 /// Follows one declared service: what is active, the rollout, the bake, the hold.
-fn follow(stack: &Stack, memory: &mut Memory, seen: &Snapshot, name: &ServiceName, now: Now) {
-    let before = memory.clone();
-    let world = World { stack, seen, memory: &before, now };
+fn follow(world: World, memory: &mut Memory, name: &ServiceName) {
     let Some(view) = View::of(world, name) else { return };
-    let view = &view;
+    let (view, now) = (&view, world.now);
     let set_course = course(view);
-    let mut service = before.service(name);
+    let mut service = view.memory.clone();
     let mut events = Vec::new();
 
     if let Some(declared) = &set_course.declared {
@@ -186,7 +191,7 @@ fn follow(stack: &Stack, memory: &mut Memory, seen: &Snapshot, name: &ServiceNam
     }
     follow_rollout(view, &set_course, &mut service, &mut events, now);
     follow_bake(view, &mut service, &mut events, now);
-    trim(&mut service, stack.retain_releases);
+    trim(&mut service, world.stack.retain_releases);
 
     memory.services.insert(name.clone(), service);
     for event in events {
@@ -218,14 +223,12 @@ fn record(service: &mut ServiceMemory, release: &Release) {
 }
 
 fn follow_hold(view: &View, service: &mut ServiceMemory) {
-    let declaration = view.service.declaration();
-    service.hold = service.hold.take().filter(|hold| hold.declaration == declaration);
+    service.hold = service.hold.take().filter(|hold| hold.declaration == *view.declaration());
 }
 
 /// Returns whether the file has come to say something else of the service.
 fn is_new(view: &View, service: &ServiceMemory) -> bool {
-    let declaration = view.service.declaration();
-    service.rollout.as_ref().is_some_and(|rollout| rollout.declaration != declaration)
+    service.rollout.as_ref().is_some_and(|rollout| rollout.declaration != *view.declaration())
 }
 
 fn follow_active(
@@ -265,16 +268,17 @@ fn follow_rollout(
     events: &mut Vec<Event>,
     now: Now,
 ) {
-    let declaration = view.service.declaration();
+    let declaration = view.declaration();
     let is_active =
         course.declared.as_ref().is_some_and(|aim| service.active.as_ref() == Some(&aim.placement));
-    if service.rollout.as_ref().is_none_or(|rollout| rollout.declaration != declaration) {
+    if service.rollout.as_ref().is_none_or(|rollout| rollout.declaration != *declaration) {
         let unfinished = service.rollout.take().is_some_and(|rollout| rollout.started_at.is_some());
         if unfinished {
             let text = "the file changed before it was done".to_owned();
             events.push(event(view, service, EventKind::Superseded, None, text, now));
         }
-        service.rollout = Some(RolloutMemory { declaration, started_at: None });
+        service.rollout =
+            Some(RolloutMemory { declaration: declaration.clone(), started_at: None });
     }
     // Waiting for a dependency is no progress that could come too late.
     let image = &view.service.image;

@@ -3,14 +3,15 @@
 //! Classify first, decide after: nothing here decides anything.
 
 use std::{
+    cell::OnceCell,
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     time::Duration,
 };
 
 use crate::domain::{
-    Backend, Container, ProbeCheck, RouteState, Service, ServiceKind, ServiceName, Snapshot, Stack,
-    Timestamp,
+    Backend, Container, Fingerprint, ProbeCheck, RouteState, Service, ServiceKind, ServiceName,
+    Snapshot, Stack, Timestamp,
     memory::{Memory, Placement, ReplicaMemory, ServiceMemory},
     snapshot::{ContainerState, Health, ObserveFailure, Observed, ProxyState, Subject, Work},
     time::Now,
@@ -36,6 +37,7 @@ pub struct View<'a> {
     pub service: &'a Service,
     pub memory: ServiceMemory,
     pub replicas: Vec<Replica<'a>>,
+    declaration: OnceCell<Fingerprint>,
 }
 
 /// One container of a service.
@@ -105,7 +107,12 @@ impl<'a> View<'a> {
             let key = |r: &Replica| (r.placement(), r.container.replica, r.container.created_at);
             key(a).cmp(&key(b))
         });
-        View { world, service, memory, replicas }
+        View { world, service, memory, replicas, declaration: OnceCell::new() }
+    }
+
+    /// Returns the fingerprint of everything that the file says of the service.
+    pub fn declaration(&self) -> &Fingerprint {
+        self.declaration.get_or_init(|| self.service.declaration())
     }
 
     /// Returns the route as the proxy was seen to have it.
@@ -157,8 +164,19 @@ impl<'a> View<'a> {
         count(self.at(placement).filter(|replica| replica.is_ready()))
     }
 
+    /// Returns whether a job has done its work in this placement and its container
+    /// was taken away since: `docker container prune` undoes nothing.
+    pub fn is_done(&self, placement: &Placement) -> bool {
+        self.service.kind == ServiceKind::OneShot
+            && self.memory.good.contains(&placement.release)
+            && self.at(placement).next().is_none()
+    }
+
     /// Returns whether each of the declared number of replicas is ready.
     pub fn all_ready_at(&self, placement: &Placement) -> bool {
+        if self.is_done(placement) {
+            return true;
+        }
         let ready: BTreeSet<u32> = self
             .at(placement)
             .filter(|replica| replica.is_ready())

@@ -298,7 +298,7 @@ impl<'a> Run<'a> {
         let mut world = self.port.world();
         world.crashed = false;
         world.say(|| "a controller starts".to_owned());
-        let accepted = world.store.as_ref().and_then(|memory| memory.accepted.clone());
+        let accepted = world.store.as_ref().and_then(|memory| Some(memory.accepted.clone()?.stack));
         let stack = world.file.clone().map(|stack| Stack::clone(&stack)).ok().or(accepted)?;
         drop(world);
         let port = Arc::new(self.port.clone());

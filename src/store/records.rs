@@ -4,8 +4,9 @@
 //! | --- | --- |
 //! | `head` | the number of the last save, and the number of each record |
 //! | `boot` | boot and clock |
-//! | `accepted` | the stack in force |
+//! | `accepted` | the stack in force, and its file |
 //! | `routes` | the proxy's routes as they last stood |
+//! | `proxy` | the proxy that has them |
 //! | `images` | resolutions, failed pulls, last prune |
 //! | `service/NAME` | what is remembered of a service |
 //! | `event/NUMBER` | one history event, never changed |
@@ -22,14 +23,16 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest as _, Sha256};
 
 use crate::domain::{
-    ImageRef, Memory, Resolution, RouteTable, ServiceName, Stack, Timestamp,
-    memory::{Attempts, Boot, Event, MAX_HISTORY, ServiceMemory},
+    ImageRef, Memory, Resolution, RouteTable, ServiceName, Timestamp,
+    memory::{Accepted, Attempts, Boot, Event, MAX_HISTORY, ServiceMemory},
+    stack::ProxyConfig,
 };
 
 const HEAD: &str = "head";
 const BOOT: &str = "boot";
 const ACCEPTED: &str = "accepted";
 const ROUTES: &str = "routes";
+const PROXY: &str = "proxy";
 const IMAGES: &str = "images";
 const SERVICE: &str = "service/";
 const EVENT: &str = "event/";
@@ -95,13 +98,14 @@ impl Shelf {
             .collect();
         let memory = Memory {
             boot: reading.record(BOOT),
-            accepted: reading.record::<Stack>(ACCEPTED),
+            accepted: reading.record::<Accepted>(ACCEPTED),
             resolutions: images.resolutions,
             failed_pulls: images.failed_pulls,
             services,
             failed_writes: None,
             failed_host_steps: None,
             routes: reading.record::<RouteTable>(ROUTES).unwrap_or_default(),
+            proxy: reading.record::<ProxyConfig>(PROXY),
             pruned_at: images.pruned_at,
             history: reading.history(),
         };
@@ -131,6 +135,7 @@ impl Shelf {
             failed_writes: _,
             failed_host_steps: _,
             routes,
+            proxy,
             pruned_at,
             history,
         } = memory;
@@ -140,6 +145,7 @@ impl Shelf {
             && kept.failed_pulls == *failed_pulls
             && kept.services == *services
             && kept.routes == *routes
+            && kept.proxy == *proxy
             && kept.pruned_at == *pruned_at
             && kept.history == newest(history)
     }
@@ -154,6 +160,7 @@ impl Shelf {
         writing.record(BOOT, self.memory.boot.as_ref(), memory.boot.as_ref());
         writing.record(ACCEPTED, self.memory.accepted.as_ref(), memory.accepted.as_ref());
         writing.record(ROUTES, Some(&self.memory.routes), Some(&memory.routes));
+        writing.record(PROXY, self.memory.proxy.as_ref(), memory.proxy.as_ref());
         writing.record(IMAGES, Some(&Images::of(&self.memory)), Some(&Images::of(memory)));
         let names = self.memory.services.keys().chain(memory.services.keys());
         for name in names.collect::<std::collections::BTreeSet<_>>() {

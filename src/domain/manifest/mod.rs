@@ -45,6 +45,7 @@ use report::Flaw;
 use yaml::Span;
 
 pub use env_file::{BadEnvFile, read_env_file};
+pub use quantity::duration;
 pub use report::{Problem, Report};
 pub use slot_edit::{SlotNotEdited, with_slot};
 

@@ -9,7 +9,11 @@ use std::time::Duration;
 pub(super) const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Parses `1h5m30s20ms`: Compose's durations, with `d` for days besides.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+///
+/// # Errors
+///
+/// Fails with a sentence on what is wrong with the text.
+pub fn duration(text: &str) -> Result<Duration, String> {
     if text.starts_with('-') {
         return Err("a span of time cannot be negative".to_owned());
     }

@@ -203,6 +203,13 @@ impl World {
         if let Some(stray) = stray {
             return Some(format!("{} is left over", stray.name));
         }
+        // Done is done, whatever became of its container.
+        let is_done = service.kind == ServiceKind::OneShot
+            && ours.is_empty()
+            && self.oracle.done.contains(&(name.clone(), release.id.clone()));
+        if is_done {
+            return None;
+        }
         let Some(whole) = self.whole(service) else {
             return Some(format!("{name} does not serve with all replicas"));
         };

@@ -100,6 +100,8 @@ pub struct Oracle {
     last_whole: BTreeMap<ServiceName, Whole>,
     /// Services that declared a release of which nobody can say what becomes.
     unclear: BTreeSet<ServiceName>,
+    /// Releases of which a container ended by itself with exit code 0.
+    done: BTreeSet<(ServiceName, ReleaseId)>,
     /// The store was lost at least once: earlier releases may be unknown.
     pub amnesia: bool,
 }
@@ -108,6 +110,11 @@ impl Oracle {
     pub fn store_lost(&mut self) {
         self.holds.clear();
         self.amnesia = true;
+    }
+
+    /// A container of ours ended by itself with exit code 0.
+    pub fn ended_well(&mut self, service: ServiceName, release: ReleaseId) {
+        self.done.insert((service, release));
     }
 
     pub fn foreign_made(&mut self, id: ContainerId) {

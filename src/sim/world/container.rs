@@ -76,6 +76,11 @@ impl SimContainer {
         matches!(self.state, State::Running { .. })
     }
 
+    /// Returns whether it has ended with exit code 0.
+    pub fn ended_well(&self) -> bool {
+        matches!(self.state, State::Exited { code: 0 })
+    }
+
     /// Returns whether it answers a request now.
     pub fn serves(&self, now: i64) -> bool {
         match self.state {

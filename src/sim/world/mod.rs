@@ -135,8 +135,11 @@ impl World {
             };
             self.counters.feature(feature);
             self.engine_told = true;
-            let name = self.docker.get(&id).map_or(String::new(), |c| c.name.clone());
-            self.trace.line(now, || format!("{name} {change:?}"));
+            let Some(container) = self.docker.get(&id) else { continue };
+            if let (true, Some(labels)) = (container.ended_well(), container.ours()) {
+                self.oracle.ended_well(labels.service.clone(), labels.release.id.clone());
+            }
+            self.trace.line(now, || format!("{} {change:?}", container.name));
         }
         for ended in self.registry.advance(now) {
             let feature = match &ended.result {

@@ -15,7 +15,7 @@ use quaymaster::{
     domain::{
         Container, ContainerId, Memory, Observed, Resolution, Slot, Snapshot, Stack, Timestamp,
         manifest::{self, AllowDeleteAll, Input},
-        memory::{Placement, ServiceMemory},
+        memory::{Accepted, Placement, ServiceMemory},
         snapshot::{ContainerState, Host, ObserveFailure, ProxyState},
         time::Now,
     },
@@ -40,7 +40,9 @@ fn stack(yaml: &str) -> Stack {
 
 /// A world in which `stack` has long been settled in blue.
 fn settled(stack: &Stack) -> (Snapshot, Memory) {
-    let mut memory = Memory { accepted: Some(stack.clone()), ..Memory::default() };
+    let accepted =
+        Accepted { stack: stack.clone(), file: "/etc/quaymaster/quaymaster.yaml".into() };
+    let mut memory = Memory { accepted: Some(accepted), ..Memory::default() };
     let mut containers = Vec::new();
     for service in stack.services.values() {
         let release = service.release(digest('a'), digest('b'));

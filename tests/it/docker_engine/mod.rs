@@ -162,3 +162,19 @@ fn attachment(network: &str, aliases: &[&str]) -> NetworkAttachment {
     let aliases = aliases.iter().map(|&alias| alias.to_owned()).collect();
     NetworkAttachment { network: network.to_owned(), aliases }
 }
+
+#[tokio::test]
+async fn an_engine_reached_by_two_paths_is_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let alias = folder.path().join("alias.sock");
+    std::os::unix::fs::symlink("/var/run/docker.sock", &alias).expect("a symlink");
+    let stack: StackName = unique_name("qmd").parse().expect("a valid name");
+    let by = async |host: String| {
+        let options = Options { host: Some(host), ..Options::default() };
+        let engine = Docker::connect(&stack, options).await.expect("Docker runs here");
+        engine.identity().await.expect("it answers")
+    };
+    let usual = by("unix:///var/run/docker.sock".to_owned()).await;
+    assert_eq!(by(format!("unix://{}", alias.display())).await, usual);
+    assert!(!usual.contains("docker.sock"), "{usual}");
+}

@@ -12,6 +12,7 @@ mod ownership;
 mod pulls;
 mod repair;
 mod rollback;
+mod standby;
 mod strategies;
 mod switch_file;
 

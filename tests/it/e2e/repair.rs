@@ -114,3 +114,18 @@ fn a_route_edited_by_hand_is_put_right() {
     host.until_answers("shop", "v1 blue");
     host.until("the shop is settled", |s| s.service("shop").is_settled_in("blue"));
 }
+
+#[test]
+fn a_proxy_that_the_file_names_no_more_is_rid_of_our_routes() {
+    let host = two_replicas_of_v1();
+    let ours = format!("/id/quaymaster-{}", host.stack);
+    assert!(host.edge.admin_request("GET", &ours).starts_with("HTTP/1.1 200"));
+    let file = host.file("services:\n  shop:\n    image: APP:v1\n    slot: blue\n");
+    let is_proxy = |line: &&str| line.starts_with("proxy:");
+    let without: Vec<&str> = file.lines().filter(|line| !is_proxy(line)).collect();
+    host.save_raw(&without.join("\n"));
+    host.until_seen("our routes are gone", || {
+        host.edge.admin_request("GET", &ours).starts_with("HTTP/1.1 404").then_some(())
+    });
+    host.until_settled();
+}

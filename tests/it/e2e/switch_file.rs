@@ -14,16 +14,16 @@ use crate::rig::{
 };
 
 const FLIPS: usize = 300;
-/// Longer than any test.
-const WARM: &str = "10m";
+const DEPLOYS: usize = 30;
 
-/// A release that says that it is `version`. What is in flight may take 5 s. Flips
-/// go between two slots that stay warm, deploys go into one that is empty.
-fn release(version: &str, slot: &str, warm: &str) -> String {
-    let more = format!(
-        "    environment: {{ VERSION: {version} }}\n    \
-         rollout: {{ drain_timeout: 8s, bake: 0s, scale_down_delay: {warm} }}\n"
-    );
+/// Flips go between two slots that stay warm. What is in flight may take 5 s.
+const FLIPPED: &str = "{ drain_timeout: 8s, bake: 0s, scale_down_delay: 10m }";
+/// Deploys go into a slot that is empty again as soon as nothing is in flight to it.
+const DEPLOYED: &str = "{ drain_timeout: 3s, bake: 0s, scale_down_delay: 0s }";
+
+/// A release that says that it is `version`.
+fn release(version: &str, slot: &str, rollout: &str) -> String {
+    let more = format!("    environment: {{ VERSION: {version} }}\n    rollout: {rollout}\n");
     shop_with("app", slot, &more)
 }
 
@@ -31,7 +31,7 @@ fn release(version: &str, slot: &str, warm: &str) -> String {
 fn serving_v1(version: Version) -> Host {
     let mut host = Host::behind(&binary(version), Listens::PlainAndTls, Flip::SwitchFile);
     host.image("app");
-    host.save(&release("v1", "blue", "0s"));
+    host.save(&release("v1", "blue", DEPLOYED));
     host.start();
     host.until_answers("shop", "v1 blue");
     host.until_tls("shop");
@@ -50,7 +50,7 @@ fn assert_nothing_was_lost(seen: &BTreeMap<Kind, Counts>) {
 
 fn flips_drop_nothing(version: Version) {
     let host = serving_v1(version);
-    host.save(&release("v2", "green", WARM));
+    host.save(&release("v2", "green", FLIPPED));
     host.until_answers("shop", "v2 green");
     host.until_settled();
 
@@ -59,7 +59,7 @@ fn flips_drop_nothing(version: Version) {
     let traffic = Traffic::start(&host.target("shop"), &clients);
     for flip in 0..FLIPS {
         let (version, slot) = if flip % 2 == 0 { ("v1", "blue") } else { ("v2", "green") };
-        host.save(&release(version, slot, WARM));
+        host.save(&release(version, slot, FLIPPED));
         host.until_answers("shop", &format!("{version} {slot}"));
     }
     let seen = traffic.end();
@@ -77,4 +77,45 @@ fn three_hundred_flips_by_switch_file_drop_nothing() {
 #[test]
 fn three_hundred_flips_by_switch_file_drop_nothing_on_debians_caddy() {
     flips_drop_nothing(Version::Old);
+}
+
+/// Returns Caddy's whole configuration of HTTP.
+fn configuration(host: &Host) -> String {
+    let answer = host.edge.admin_request("GET", "/config/apps/http");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    body.to_owned()
+}
+
+fn deploys_drop_nothing(version: Version, deploys: usize) {
+    let host = serving_v1(version);
+    // The second slot's first release: Caddy has to be told of it, once.
+    host.save(&release("v2", "green", DEPLOYED));
+    host.until_answers("shop", "v2 green");
+    host.until_settled();
+    let before = configuration(&host);
+
+    // Short enough for the old release to be gone soon.
+    let kinds = [Kind::KeepAlive, Kind::Fresh, Kind::Http2, Kind::Upload];
+    let traffic = Traffic::start(&host.target("shop"), &kinds.map(|kind| (kind, 3)));
+    for deploy in 0..deploys {
+        let slot = if deploy % 2 == 0 { "blue" } else { "green" };
+        let version = format!("v{}", deploy + 3);
+        host.save(&release(&version, slot, DEPLOYED));
+        host.until_answers("shop", &format!("{version} {slot}"));
+        assert_eq!(configuration(&host), before, "Caddy was told of deploy {deploy}");
+    }
+    let seen = traffic.end();
+    assert_nothing_was_lost(&seen);
+}
+
+#[test]
+fn thirty_deploys_by_switch_file_drop_nothing() {
+    deploys_drop_nothing(Version::New, DEPLOYS);
+}
+
+/// Fewer, since an old Caddy does not tell when nothing is in flight.
+#[test]
+fn ten_deploys_by_switch_file_drop_nothing_on_debians_caddy() {
+    deploys_drop_nothing(Version::Old, 10);
 }

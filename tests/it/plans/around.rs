@@ -231,3 +231,32 @@ fn a_refused_write_to_the_proxy_is_paced_and_said() {
           waits: try 2 in 1s: two servers listen on :443
     ");
 }
+
+#[test]
+fn with_the_state_folder_lost_no_route_goes_before_the_probes_have_told() {
+    let lost = |scene: Scene| {
+        scene.edit(|scene| {
+            scene.memory = quaymaster::domain::Memory::default();
+            let Observed::Known(proxy) = &mut scene.seen.proxy else { panic!("it is known") };
+            // Caddy goes on by itself, and nothing tells which release answers.
+            proxy.table.clear();
+            proxy.intact = false;
+        })
+    };
+    let unprobed = lost(Scene::of([service("web")]).replica("web", Blue, "v1", 1, RUNNING));
+    assert_snapshot!(unprobed.plan(), @r"
+        web is progressing: first deployment
+          waits: 0 of 1 ready in blue, 1m1s left
+    ");
+    let probed = lost(Scene::of([service("web")]).ready("web", Blue, "v1", 1));
+    assert_snapshot!(probed.plan(), @r"
+        write routes: web: nothing → blue v1
+        web is progressing: first deployment
+    ");
+    let failing = lost(Scene::of([service("web")]).failing("web", Blue, "v1", 1));
+    assert_snapshot!(failing.plan(), @r"
+        write routes
+        web is progressing: first deployment
+          waits: 0 of 1 ready in blue, 1m1s left (HTTP 503)
+    ");
+}

@@ -113,3 +113,20 @@ fn a_job_runs_once_and_is_settled_by_its_exit_code() {
         db is held: demo-db-blue-v1-1 exited with code 2; nothing else to serve
     ");
 }
+
+#[test]
+fn a_job_that_was_done_is_not_done_again_for_want_of_its_container() {
+    let pruned = |scene: Scene| {
+        scene.edit(|scene| {
+            scene.containers_mut().clear();
+        })
+    };
+    let done = Scene::of([job("v1")]).replica("db", Blue, "v1", 1, Exited { code: 0 });
+    assert_snapshot!(pruned(done.later(1_000)).plan(), @"db is settled: runs as declared");
+    // What was not done is.
+    let running = Scene::of([job("v1")]).replica("db", Blue, "v1", 1, RUNNING);
+    assert_snapshot!(pruned(running.later(1_000)).plan(), @r"
+        create demo-db-blue-v1-1 (db:v1 in blue)
+        db is progressing: first deployment
+    ");
+}

@@ -132,3 +132,16 @@ fn a_failing_new_replica_brings_the_old_number_back() {
           waits: 2 of 3 ready in blue, 1m1s left
     ");
 }
+
+#[test]
+fn a_superseded_release_that_alone_is_ready_does_not_stop_the_next() {
+    // v1 has the route and is sick; v2 was superseded before it got the route.
+    let scene = Scene::of([tagged(rolling(1), "v3")])
+        .failing("api", Blue, "v1", 1)
+        .routed("api", Blue, "v1")
+        .ready("api", Blue, "v2", 1);
+    assert_snapshot!(scene.plan(), @r"
+        create demo-api-blue-v3-1 (api:v3 in blue)
+        api is degraded: nothing is ready to serve
+    ");
+}
