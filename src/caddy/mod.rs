@@ -7,7 +7,7 @@
 //! `render` turns a table into the subtree (with `precedence` deciding whose
 //! route comes first and `forward` how a request is sent on), and `change` finds
 //! the one write that makes what stands what should stand. `in_flight`
-//! counts what a drain waits for.
+//! counts what a drain waits for, and `watch` notices a Caddy that came anew.
 //!
 //! Traffic moves by one of two mechanisms. By the admin API, the configuration
 //! names what answers, and a flip is a write of it, which rebuilds all of Caddy's
@@ -44,10 +44,12 @@ mod render;
 mod round_trip;
 mod standing;
 mod switch;
+mod watch;
 
 use std::{
     io,
     path::{Path, PathBuf},
+    sync::{Mutex as SyncMutex, PoisonError},
     time::Duration,
 };
 
@@ -73,6 +75,7 @@ use switch::{
     Access, Folder,
     sight::{self, Sight},
 };
+use watch::{AdminWatch, Wake};
 
 /// How often one write starts again from the top because someone else changed
 /// the configuration meanwhile, or because its answer was lost.
@@ -83,13 +86,15 @@ const MAX_WRITE_ATTEMPTS: u32 = 5;
 const LOST_ANSWER_PAUSE: Duration = Duration::from_millis(50);
 
 /// One stack's part of a Caddy.
-#[derive(Debug)]
 pub struct Caddy {
     stack: StackName,
     folder: Folder,
     /// Held for a whole observation or write: Caddy restarts its admin server
     /// at each change, so a call beside a write loses its connection.
     link: Mutex<Option<Link>>,
+    /// None for a look.
+    wake: Option<Wake>,
+    watch: SyncMutex<Option<AdminWatch>>,
 }
 
 /// A Caddy that has answered, and what was learned about it.
@@ -140,7 +145,22 @@ impl Caddy {
 
     fn with(stack: &StackName, state_dir: &Path, access: Access) -> Caddy {
         let folder = Folder::new(state_dir, stack, access);
-        Caddy { stack: stack.clone(), folder, link: Mutex::new(None) }
+        let watch = SyncMutex::default();
+        Caddy { stack: stack.clone(), folder, link: Mutex::new(None), wake: None, watch }
+    }
+
+    /// Has `wake` called when Caddy ends, comes back or gets another configuration.
+    /// Its calls must then be made inside a runtime.
+    pub fn waking(self, wake: Wake) -> Caddy {
+        Caddy { wake: Some(wake), ..self }
+    }
+
+    fn keep_watch(&self, endpoint: &AdminEndpoint) {
+        let Some(wake) = &self.wake else { return };
+        let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
+        if !watch.as_ref().is_some_and(|watch| watch.is_of(endpoint)) {
+            *watch = Some(AdminWatch::begin(endpoint, Wake::clone(wake)));
+        }
     }
 
     /// Runs `work` on the link to `endpoint`. A link that failed to connect is
@@ -151,6 +171,7 @@ impl Caddy {
         endpoint: &AdminEndpoint,
         work: impl AsyncFnOnce(&mut Link) -> Result<T, CaddyError>,
     ) -> Result<T, Failure> {
+        self.keep_watch(endpoint);
         let mut held = self.link.lock().await;
         let result = async {
             let link = match held.as_mut() {

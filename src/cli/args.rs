@@ -67,7 +67,8 @@ pub struct Globals {
     pub json: bool,
 
     /// Read variables for ${VAR} from this file; of several, a later one wins.
-    /// The environment wins over all of them
+    /// The environment wins over all of them. Without any, the `.env` beside the
+    /// desired-state file is read, if there is one
     #[arg(long, global = true, value_name = "FILE", env = "QUAYMASTER_ENV_FILE")]
     #[arg(value_delimiter = ':', hide_env_values = true)]
     pub env_file: Vec<PathBuf>,
@@ -156,8 +157,10 @@ pub enum Command {
     Status(StatusArgs),
 
     /// Try a held release again
+    ///
+    /// At once, if a controller runs; else with the next `apply` or `run`.
     #[command(after_help = "Example:\n  quaymaster retry orchestrator")]
-    Retry(ServiceArg),
+    Retry(RetryArgs),
 
     /// Give traffic back to the release before
     #[command(after_help = "Example:\n  quaymaster rollback orchestrator")]
@@ -223,7 +226,7 @@ pub struct ApplyArgs {
     #[command(flatten)]
     pub converge: Converge,
     /// Give up waiting after this long (`90s`, `10m`), and exit with 1; what runs is
-    /// left running. Without it, every rollout has its own `progress_deadline`
+    /// left running. Without it, a Docker or Caddy that is down is waited for
     #[arg(long, value_name = "DURATION", value_parser = manifest::duration)]
     pub timeout: Option<Duration>,
 }
@@ -266,6 +269,14 @@ pub struct ServiceArg {
     /// The service's name in the file
     #[arg(value_name = "SERVICE")]
     pub service: ServiceName,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct RetryArgs {
+    #[command(flatten)]
+    pub service: ServiceArg,
+    #[command(flatten)]
+    pub file: FileOption,
 }
 
 #[derive(Clone, Debug, Args)]

@@ -15,8 +15,8 @@ use serde_json::Value;
 
 use crate::controller::status::{ServiceStatus, StatusReport};
 use crate::domain::{
-    Container, Memory, Release, Service, ServiceName, Slot, SlotChoice, Snapshot, Stack, StackName,
-    Strategy, service::ServiceKind, time::human,
+    Container, Memory, Release, ReleaseId, Route, Service, ServiceName, Slot, SlotChoice, Snapshot,
+    Stack, StackName, Strategy, service::ServiceKind, time::human,
 };
 use crate::plan::{Plan, ServiceState, Step};
 
@@ -189,11 +189,17 @@ fn field_changes(
     }
     let active = status.active_slot.and_then(|slot| status.slots.get(slot));
     let replicas = active.map_or(0, |slot| slot.replicas);
-    differ("deploy.replicas", replicas.to_string(), service.replicas.to_string());
+    // A job that was done needs its container no more.
+    if service.kind == ServiceKind::LongRunning {
+        differ("deploy.replicas", replicas.to_string(), service.replicas.to_string());
+    }
 
     if let Some(proxy) = seen.proxy.known() {
-        let from = proxy.table.get(&service.name).map(|state| &state.route);
-        compare("route", &json(&from), &json(&service.route), &mut fields);
+        let from = proxy.table.get(&service.name).map(|state| route_text(&state.route));
+        let to = service.route.as_ref().map(route_text);
+        if from != to {
+            fields.push(FieldChange { field: "route".to_owned(), from, to });
+        }
     }
     let release = memory
         .services
@@ -225,6 +231,10 @@ fn first_fields(service: &Service) -> Vec<FieldChange> {
         fields.push(new("route", format!("{}{}", route.hosts.join(", "), route.path)));
     }
     fields
+}
+
+fn route_text(route: &Route) -> String {
+    format!("{}{} to port {}", route.hosts.join(", "), route.path, route.port)
 }
 
 fn json(part: &impl Serialize) -> Value {
@@ -294,8 +304,8 @@ fn way(service: &Service, status: &ServiceStatus, plan: &Plan) -> Vec<String> {
     if plan.steps.iter().any(pulls) {
         way.push(format!("pull {}", service.image));
     }
-    let slot = target_slot(service, status);
     let target = plan.services.get(&service.name).and_then(|planned| planned.target.as_ref());
+    let slot = target_slot(service, status, target);
     let warm = status
         .slots
         .get(slot)
@@ -353,11 +363,14 @@ fn way(service: &Service, status: &ServiceStatus, plan: &Plan) -> Vec<String> {
     way
 }
 
-fn target_slot(service: &Service, status: &ServiceStatus) -> Slot {
+fn target_slot(service: &Service, status: &ServiceStatus, target: Option<&ReleaseId>) -> Slot {
     match (service.slot, service.rollout.strategy, status.active_slot) {
         (SlotChoice::Declared(slot), _, _) => slot,
         (SlotChoice::Auto, _, None) => Slot::Blue,
-        (SlotChoice::Auto, Strategy::BlueGreen, Some(active)) if status.image != service.image => {
+        // While the image is not resolved, there is no target yet.
+        (SlotChoice::Auto, Strategy::BlueGreen, Some(active))
+            if target.is_none() || target != status.release.as_ref() =>
+        {
             active.other()
         }
         (SlotChoice::Auto, _, Some(active)) => active,

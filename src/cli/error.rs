@@ -8,6 +8,7 @@ use crate::{
     docker::ConnectError,
     domain::{ServiceName, Slot, snapshot::Failure},
     lock::LockError,
+    plan::Refusal,
     server::BindError,
     store::OpenError,
 };
@@ -37,6 +38,10 @@ pub enum CommandError {
     Lock(#[from] LockError),
     #[error(transparent)]
     Store(#[from] OpenError),
+    #[error("{0}")]
+    Unsaved(Failure),
+    #[error(transparent)]
+    Refused(#[from] Refusal),
     #[error(transparent)]
     Clock(#[from] NoBootId),
     #[error("the file has no service `{service}`")]

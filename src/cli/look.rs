@@ -112,7 +112,8 @@ impl Onlooker {
     }
 
     fn report(&self) -> StatusReport {
-        self.controller.status().expect("a look always leaves a report")
+        let report = self.controller.status().expect("a look always leaves a report");
+        StatusReport { controlled: false, ..report }
     }
 
     async fn settle(&mut self) {

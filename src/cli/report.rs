@@ -12,7 +12,8 @@ use super::{
     view::{Ink, Page},
 };
 use crate::{
-    docker::ConnectError, domain::ServiceName, lock::LockError, server::BindError, store::OpenError,
+    docker::ConnectError, domain::ServiceName, lock::LockError, plan::Refusal, server::BindError,
+    store::OpenError,
 };
 
 /// An error, taken apart for people or programs.
@@ -63,6 +64,7 @@ pub fn exit(error: &CommandError) -> Exit {
         CommandError::File(_)
         | CommandError::Unreadable { .. }
         | CommandError::NoSuchService { .. }
+        | CommandError::Refused(Refusal::NoSuchService(_))
         | CommandError::SlotIsAuto { .. } => Exit::Wrong,
         CommandError::Client(_)
         | CommandError::Bind(_)
@@ -72,6 +74,8 @@ pub fn exit(error: &CommandError) -> Exit {
         | CommandError::Docker(_)
         | CommandError::Lock(_)
         | CommandError::Store(_)
+        | CommandError::Unsaved(_)
+        | CommandError::Refused(_)
         | CommandError::Clock(_)
         | CommandError::NothingRuns { .. }
         | CommandError::NotEdited { .. }
@@ -112,6 +116,8 @@ fn hint(error: &CommandError) -> Option<String> {
         }
         CommandError::File(_)
         | CommandError::Runtime(_)
+        | CommandError::Unsaved(_)
+        | CommandError::Refused(_)
         | CommandError::Clock(_)
         | CommandError::NotEdited { .. }
         | CommandError::Print(_) => return None,

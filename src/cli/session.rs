@@ -83,9 +83,10 @@ impl Session {
             _events: engine.watch_events(),
             _hangup: wake_on_hangup(waker.clone())?,
         };
+        let proxy = Caddy::new(&stack.name, &globals.state_dir).waking(waking(&waker, Wake::Proxy));
         let ports = Ports {
             engine,
-            proxy: Arc::new(Caddy::new(&stack.name, &globals.state_dir)),
+            proxy: Arc::new(proxy),
             prober: Arc::new(prober),
             ledger: Arc::new(store),
             source: Arc::new(source),

@@ -74,7 +74,9 @@ async fn hold(engine: &impl Engine, new: &NewHold) -> Outcome {
             Err(failure) => warn!(service = %new.service, "its log cannot be kept: {failure}"),
         }
     }
-    let tail = hold.log.join("\n");
-    warn!(service = %new.service, image = %hold.image, "held: {}\n{tail}", hold.reason);
+    warn!(service = %new.service, image = %hold.image, "held: {}", hold.reason);
+    for line in &hold.log {
+        warn!(service = %new.service, "it last said: {line}");
+    }
     Outcome::Held { service: new.service.clone(), hold: Box::new(hold) }
 }

@@ -321,7 +321,9 @@ where
             plan.services.get(name).is_none_or(|on| on.state == ServiceState::Held)
         };
         let arrived = |service: &ServicePlan| match service.state {
-            ServiceState::Settled | ServiceState::Held => true,
+            ServiceState::Settled => true,
+            // What is fallen back on may still be coming up.
+            ServiceState::Held => service.waiting_on.iter().all(WaitingOn::is_settled),
             // Nothing comes of waiting for a human, or for what is held itself.
             ServiceState::Progressing | ServiceState::Degraded => {
                 let in_vain = |wait: &WaitingOn| match wait {
@@ -350,8 +352,15 @@ where
             let is_news =
                 was.is_none_or(|was| (was.state, &was.reason) != (service.state, &service.reason));
             if is_news {
-                let state = format!("{:?}", service.state).to_lowercase();
-                info!(service = %name, state, "{}", service.reason);
+                let state = service.state.to_string();
+                match service.state {
+                    ServiceState::Settled | ServiceState::Progressing => {
+                        info!(service = %name, state, "{}", service.reason);
+                    }
+                    ServiceState::Degraded | ServiceState::Held | ServiceState::Unknown => {
+                        warn!(service = %name, state, "{}", service.reason);
+                    }
+                }
             }
         }
     }

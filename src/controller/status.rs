@@ -23,6 +23,9 @@ use crate::plan::{
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatusReport {
     pub stack: StackName,
+    /// Whether a running controller tells this; else it was looked at from outside,
+    /// and nobody keeps it so.
+    pub controlled: bool,
     /// The worst of the services; at least `degraded` while the file is bad.
     pub state: ServiceState,
     pub file: FileStanding,
@@ -204,6 +207,7 @@ pub fn report(
     let version = proxy.and_then(|proxy| proxy.version);
     StatusReport {
         stack: stack.name.clone(),
+        controlled: true,
         state: overall(&services, file),
         file: file.clone(),
         docker: part(&seen.containers),
@@ -247,7 +251,10 @@ fn service_status(view: &View, plan: &Plan) -> ServiceStatus {
         },
         hosts: service.route.as_ref().map(|route| route.hosts.clone()).unwrap_or_default(),
         replicas: ReplicaCount {
-            ready: active.as_ref().map_or(0, |active| view.ready_at(active)),
+            ready: active.as_ref().map_or(0, |active| match view.is_done(active) {
+                true => service.replicas,
+                false => view.ready_at(active),
+            }),
             declared: service.replicas,
         },
         hold: hold_in_force(view),
@@ -305,7 +312,9 @@ fn hold_in_force(view: &View) -> Option<HoldStatus> {
 }
 
 fn describe(barriers: &[WaitingOn], now: Timestamp) -> Vec<String> {
-    barriers.iter().map(|barrier| barrier.describe(now)).collect()
+    let mut texts: Vec<String> = barriers.iter().map(|barrier| barrier.describe(now)).collect();
+    texts.dedup();
+    texts
 }
 
 fn part<T>(observed: &Observed<T>) -> PartStanding {

@@ -22,6 +22,8 @@ pub enum Wake {
     File,
     /// Docker told of something.
     Engine,
+    /// The proxy came, went, or got another configuration.
+    Proxy,
     /// A probe changed its mind.
     Probe,
     /// SIGHUP.
@@ -37,10 +39,11 @@ pub enum Wake {
 }
 
 impl Wake {
-    const ALL: [Wake; 9] = [
+    const ALL: [Wake; 10] = [
         Wake::Start,
         Wake::File,
         Wake::Engine,
+        Wake::Proxy,
         Wake::Probe,
         Wake::Signal,
         Wake::Request,
@@ -56,6 +59,7 @@ impl fmt::Display for Wake {
             Wake::Start => "start",
             Wake::File => "file",
             Wake::Engine => "docker",
+            Wake::Proxy => "caddy",
             Wake::Probe => "probe",
             Wake::Signal => "signal",
             Wake::Request => "request",

@@ -60,6 +60,7 @@ impl Docker {
     }
 
     pub(super) async fn create_replica(&self, new: &NewContainer) -> Result<(), Failure> {
+        self.refuse_beside_compose(new).await?;
         let networks = new.release.spec.networks.iter().map(|joined| joined.network.as_str());
         let created = self.unambiguously(networks, || self.try_create(new)).await;
         let Err(error) = created else { return Ok(()) };

@@ -16,6 +16,7 @@
 //! into our output (S9).
 
 mod addresses;
+mod beside_compose;
 mod connection;
 mod credentials;
 mod events;

@@ -46,7 +46,7 @@ fn catching(view: &View, course: &Course, draft: &Draft) -> Option<Backend> {
     let routed = view.routed_placement()?;
     let answers = draft.backend.as_ref().map_or_else(|| routed.clone(), placement_of);
     let catches = match answers == routed {
-        true => standby(view, course, &routed)?.0,
+        true => standby(view, course, draft, &routed)?.0,
         false => routed,
     };
     if course.failed_release() == Some(&catches.release) {
@@ -73,7 +73,7 @@ fn retire_the_rest(view: &View, course: &Course, draft: &mut Draft) {
         retire_superseded(view, course, draft);
         return;
     };
-    let standby = standby(view, course, &active);
+    let standby = standby(view, course, draft, &active);
     for replica in &view.replicas {
         let placement = replica.placement();
         let is_target = course.aim().is_some_and(|aim| replica.is_at(&aim.placement));
@@ -116,7 +116,12 @@ fn is_being_held(course: &Course, placement: &Placement) -> bool {
 }
 
 /// Returns the placement that stays warm beside the active one, and until when.
-fn standby(view: &View, course: &Course, active: &Placement) -> Option<(Placement, Timestamp)> {
+fn standby(
+    view: &View,
+    course: &Course,
+    draft: &Draft,
+    active: &Placement,
+) -> Option<(Placement, Timestamp)> {
     view.service.route.as_ref()?;
     let rollout_is_over = course.aim().is_some_and(|aim| aim.placement == *active);
     let idle = view.placements().into_iter().find(|placement| {
@@ -140,8 +145,8 @@ fn standby(view: &View, course: &Course, active: &Placement) -> Option<(Placemen
         false => rollout.bake + rollout.scale_down_delay,
     };
     let until = promoted_at + span;
-    // While a new rollout is on its way, an old standby makes room for it,
-    // unless it is what catches a fall.
-    let makes_room = !rollout_is_over && view.ready_at(active) > 0;
+    // Once a new rollout can start, an old standby makes room for it, unless it is
+    // what catches a fall.
+    let makes_room = !rollout_is_over && view.ready_at(active) > 0 && !draft.is_kept_waiting();
     (in_bake || (until > view.world.at() && !makes_room)).then_some((idle, until))
 }

@@ -105,6 +105,23 @@ impl Draft {
         }
     }
 
+    /// Returns whether something has to come about before any replica is created.
+    pub fn is_kept_waiting(&self) -> bool {
+        self.waiting_on.iter().any(|wait| match wait {
+            WaitingOn::Dependency { .. } | WaitingOn::Pull { .. } | WaitingOn::DiskSpace { .. } => {
+                true
+            }
+            WaitingOn::Readiness { .. }
+            | WaitingOn::MinHealthyTime { .. }
+            | WaitingOn::Drain { .. }
+            | WaitingOn::Bake { .. }
+            | WaitingOn::Standby { .. }
+            | WaitingOn::Retry { .. }
+            | WaitingOn::Unknown { .. }
+            | WaitingOn::StepInHand => false,
+        })
+    }
+
     fn start(&mut self, view: &View, replica: &Replica) {
         // Each death of a replica that had served doubles the pause.
         if let Some(died_at) = replica.memory.died_at {

@@ -318,7 +318,10 @@ fn follow_bake(view: &View, service: &mut ServiceMemory, events: &mut Vec<Event>
     service.good.retain(|release| *release != active.release);
     service.good.push(active.release.clone());
     if !was_good {
-        let text = "served through its bake".to_owned();
+        let text = match is_job {
+            true => "did its work".to_owned(),
+            false => "served through its bake".to_owned(),
+        };
         events.push(event(view, service, EventKind::Good, Some(&active), text, now));
     }
 }

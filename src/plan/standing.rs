@@ -7,7 +7,7 @@ use super::{
     aim::{Course, Origin},
     draft::Draft,
     verdict,
-    view::{Replica, Standing, View, World, placement_of, why_unknown},
+    view::{Replica, Standing, View, World, count, placement_of, why_unknown},
 };
 
 /// Returns the standing of a declared service.
@@ -85,9 +85,14 @@ fn judge(
         (true, false) => {
             let ready = view.ready_at(&aim.placement);
             let of = view.service.replicas;
-            let state = match verdict::bake_ends(view, &aim.placement) {
-                Some(_) => ServiceState::Progressing,
-                None => ServiceState::Degraded,
+            let is_baking = verdict::bake_ends(view, &aim.placement).is_some();
+            // After a start of ours nobody has probed yet, and nothing is wrong.
+            let is_unprobed = |r: &Replica| r.standing == Standing::Pending { why: None };
+            let may_all_be_well = count(view.at(&aim.placement)) >= of
+                && view.at(&aim.placement).all(|r| r.is_ready() || is_unprobed(r));
+            let state = match is_baking || may_all_be_well {
+                true => ServiceState::Progressing,
+                false => ServiceState::Degraded,
             };
             (state, format!("{ready} of {of} replicas ready"))
         }

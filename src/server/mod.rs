@@ -25,7 +25,8 @@ use crate::domain::{ServiceName, Timestamp};
 
 pub use socket::{BindError, Socket};
 
-use api::{Accepted, ApiError, HistoryPage, HistoryQuery};
+pub use api::Accepted;
+use api::{ApiError, HistoryPage, HistoryQuery};
 
 /// No request carries a body that matters.
 const MAX_BODY_BYTES: usize = 16 * 1024;

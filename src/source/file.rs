@@ -23,7 +23,7 @@ use super::{
 /// A desired-state file, with the `--env-file`s that its variables come from.
 pub struct FileSource {
     path: PathBuf,
-    env_files: Vec<PathBuf>,
+    env_files: EnvFiles,
     allow_delete_all: AllowDeleteAll,
     /// What was read last, so that an idle pass asks only for the file's stamp.
     known: Mutex<Option<Content>>,
@@ -31,13 +31,45 @@ pub struct FileSource {
     concerned: Arc<Mutex<BTreeSet<PathBuf>>>,
 }
 
+/// Where variables come from, beside the environment.
+enum EnvFiles {
+    /// These, and each of them has to be there. Later files win, as they do for
+    /// Compose.
+    Named(Vec<PathBuf>),
+    /// The `.env` beside the file, if there is one: Compose's default.
+    Beside(PathBuf),
+}
+
+impl EnvFiles {
+    fn new(named: Vec<PathBuf>, file: &Path) -> EnvFiles {
+        match named.is_empty() {
+            true => EnvFiles::Beside(base_dir(file).join(".env")),
+            false => EnvFiles::Named(named),
+        }
+    }
+
+    fn paths(&self) -> &[PathBuf] {
+        match self {
+            EnvFiles::Named(paths) => paths,
+            EnvFiles::Beside(path) => std::slice::from_ref(path),
+        }
+    }
+
+    fn must_be_there(&self) -> bool {
+        matches!(self, EnvFiles::Named(_))
+    }
+}
+
 impl FileSource {
+    /// Returns the source of the file at `path`. Without any `env_files`, the `.env`
+    /// beside it is read, if there is one.
     pub fn new(
         path: impl Into<PathBuf>,
         env_files: Vec<PathBuf>,
         allow_delete_all: AllowDeleteAll,
     ) -> FileSource {
         let path = path.into();
+        let env_files = EnvFiles::new(env_files, &path);
         let concerned = concerned_by(&path, &env_files);
         FileSource {
             path,
@@ -89,12 +121,19 @@ impl FileSource {
 
     fn read_env_files(&self) -> Result<BTreeMap<String, String>, String> {
         let mut variables = BTreeMap::new();
-        // Later files win, as they do for Compose.
-        for path in &self.env_files {
+        for path in self.env_files.paths() {
             let at_path = |error: &dyn std::fmt::Display| {
                 format!("cannot read the env file {}: {error}", path.display())
             };
-            let bytes = read_bounded(path).map_err(|error| at_path(&error))?;
+            let bytes = match read_bounded(path) {
+                Err(error)
+                    if error.kind() == io::ErrorKind::NotFound
+                        && !self.env_files.must_be_there() =>
+                {
+                    continue;
+                }
+                read => read.map_err(|error| at_path(&error))?,
+            };
             let text = String::from_utf8(bytes).map_err(|_| at_path(&"it is not UTF-8"))?;
             let known = |name: &str| env::var(name).ok().or_else(|| variables.get(name).cloned());
             let read = manifest::read_env_file(&text, &known).map_err(|error| at_path(&error))?;
@@ -111,8 +150,8 @@ impl Source for FileSource {
     }
 }
 
-fn concerned_by(path: &Path, env_files: &[PathBuf]) -> BTreeSet<PathBuf> {
-    env_files.iter().cloned().chain([path.to_owned()]).collect()
+fn concerned_by(path: &Path, env_files: &EnvFiles) -> BTreeSet<PathBuf> {
+    env_files.paths().iter().cloned().chain([path.to_owned()]).collect()
 }
 
 /// Returns the absolute folder that the file's relative paths start from.

@@ -52,6 +52,11 @@ fn headline(page: Page, report: &StatusReport) -> Vec<String> {
         lines.extend(page.indented(0, &text).iter().map(|line| page.paint(Ink::Dim, line)));
     }
 
+    if !report.controlled {
+        let text = "! No controller runs: this is how it looks from here.";
+        lines.extend(page.indented(0, text).iter().map(|line| page.paint(Ink::Warning, line)));
+    }
+
     let mut trouble = |text: String| {
         lines.extend(page.indented(0, &text).iter().map(|line| page.paint(Ink::Bad, line)));
     };
@@ -67,7 +72,11 @@ fn headline(page: Page, report: &StatusReport) -> Vec<String> {
         trouble(format!("✗ Nothing flips: {}", harmless(why)));
     }
     if !report.file.valid {
-        trouble("✗ The file is not valid. What it said before stays in force.".to_owned());
+        let then = match report.controlled {
+            true => " What it said before stays in force.",
+            false => "",
+        };
+        trouble(format!("✗ The file is not valid.{then}"));
         let problem = report.file.problem.as_deref().unwrap_or_default();
         lines.extend(
             problem.lines().map(|line| format!("  {}", harmless(line)).trim_end().to_owned()),

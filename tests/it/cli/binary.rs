@@ -1,12 +1,21 @@
 //! The binary itself: exit codes, and which stream gets what.
 
 use std::{
+    collections::BTreeMap,
     fs,
     os::unix::fs::{PermissionsExt, symlink},
     path::Path,
     process::{Command, Output},
 };
 
+use quaymaster::{
+    domain::{
+        Fingerprint, Memory, ServiceName, StackName,
+        memory::{Hold, ServiceMemory},
+    },
+    ports::Ledger,
+    store::Store,
+};
 use tempfile::TempDir;
 
 fn quaymaster(arguments: &[&str]) -> Output {
@@ -69,17 +78,46 @@ fn help_and_version_are_results() {
 
 #[test]
 fn a_request_without_a_controller_fails_and_says_how_to_start_one() {
-    for command in ["retry", "rollback"] {
-        let output = quaymaster(&[command, "shop"]);
-        assert_eq!(output.status.code(), Some(1), "{command}");
-        assert_eq!(text(&output.stdout), "", "{command}");
-        assert!(text(&output.stderr).contains("quaymaster run FILE"), "{command}");
-    }
+    let output = quaymaster(&["rollback", "shop"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(text(&output.stdout), "");
+    assert!(text(&output.stderr).contains("quaymaster run FILE"));
+}
+
+#[test]
+fn a_retry_without_a_controller_is_remembered_for_the_next_one() {
+    let folder = folder_with(GOOD);
+    let state_dir = folder.path().join("state");
+    let stack: StackName = "shop".parse().expect("a name");
+    let web: ServiceName = "web".parse().expect("a name");
+    let hold = Hold {
+        declaration: Fingerprint::of("what the file says"),
+        release: None,
+        image: "web:1".parse().expect("an image"),
+        reason: "it never got ready".to_owned(),
+        log: Vec::new(),
+        at_unix_ms: 0,
+    };
+    let held = ServiceMemory { hold: Some(hold), ..ServiceMemory::default() };
+    let memory = Memory { services: BTreeMap::from([(web.clone(), held)]), ..Memory::default() };
+    let store = Store::open(&state_dir, &stack, "quaymaster.yaml").expect("a store");
+    store.save(&memory).expect("the disk works");
+    drop(store);
+
+    let output = quaymaster_in(folder.path(), &["retry", "web"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("with the next `quaymaster apply`"));
+    let kept = Store::read(&state_dir, &stack, "quaymaster.yaml").expect("a store");
+    assert_eq!(kept.service(&web).hold, None);
+    // Once is enough.
+    let output = quaymaster_in(folder.path(), &["retry", "web"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("is not held"), "{}", text(&output.stderr));
 }
 
 #[test]
 fn an_error_can_be_json() {
-    let output = quaymaster(&["retry", "shop", "--json"]);
+    let output = quaymaster(&["rollback", "shop", "--json"]);
     let error: serde_json::Value = serde_json::from_slice(&output.stderr).expect("JSON");
     assert!(error["error"].as_str().is_some_and(|text| text.contains("no controller answers")));
     assert!(error["hint"].is_string());

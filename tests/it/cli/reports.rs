@@ -54,6 +54,7 @@ pub fn every_state() -> StatusReport {
     search.active_slot = None;
 
     StatusReport {
+        controlled: true,
         stack: "shop".parse().expect("a name"),
         state: ServiceState::Held,
         file: FileStanding {

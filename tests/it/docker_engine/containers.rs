@@ -10,7 +10,7 @@ use quaymaster::{
             Healthcheck, Logging, Mount, MountSource, PortProtocol, PublishedPort, Resources,
         },
         snapshot::{ContainerState, FailureKind, Health},
-        stack::NetworkSpec,
+        stack::{NetworkSpec, VolumeSpec},
     },
     plan::NewContainer,
     ports::Engine,
@@ -386,4 +386,29 @@ async fn what_is_not_ours_is_not_seen() {
     engine.remove(&absent).await.expect("gone");
     let digest: Digest = format!("sha256:{}", "0".repeat(64)).parse().expect("a digest");
     engine.remove_image(&digest, &digest).await.expect("gone");
+}
+
+#[tokio::test]
+async fn no_replica_is_created_beside_composes_own_on_one_volume() {
+    let mut berth = Berth::new();
+    let engine = berth.docker().await;
+    let image = berth.image();
+    let volume = berth.name("data");
+    engine.create_volume(&volume, &VolumeSpec::default()).await.expect("created");
+    let label = format!("com.docker.compose.project={}", berth.stack);
+    let name = format!("{}-db-1", berth.stack);
+    let mount = format!("{volume}:/data");
+    docker(&["run", "-d", "--name", &name, "--label", &label, "-v", &mount, &image, "serve"]);
+
+    let target = MountSource::Volume(volume.clone());
+    let mount = Mount { source: target, target: "/data".to_owned(), read_only: false };
+    let spec = ContainerSpec { mounts: vec![mount], ..ContainerSpec::default() };
+    let new = berth.replica(&image, &["serve"], spec);
+    let refused = engine.create(&new).await.expect_err("Compose's database runs").to_string();
+    assert!(refused.contains(&name) && refused.contains("docker compose down"), "{refused}");
+    docker(&["rm", "--force", &name]);
+    engine.create(&new).await.expect("the volume is free");
+    let made = only(&engine).await.id;
+    engine.remove(&made).await.expect("removed");
+    docker(&["volume", "rm", &volume]);
 }

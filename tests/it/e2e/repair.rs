@@ -55,6 +55,21 @@ fn a_caddy_that_restarted_empty_gets_its_routes_back() {
 }
 
 #[test]
+fn a_caddy_that_comes_and_goes_wakes_the_loop() {
+    let mut host = two_replicas_of_v1();
+    host.edge.restart_empty();
+    host.until_answers("shop", "v1 blue");
+    host.until("the shop is settled", |s| s.service("shop").is_settled_in("blue"));
+    host.edge.kill();
+    host.until("the proxy is missed", |s| s.service("shop").state == "unknown");
+    host.edge.run();
+    host.until_answers("shop", "v1 blue");
+    // By its own news, however long the next tick would have taken.
+    let woken = host.log().matches("woken_by=caddy").count();
+    assert!(woken >= 2, "{woken}");
+}
+
+#[test]
 fn a_reload_in_mid_rollout_loses_no_rollout() {
     let host = two_replicas_of_v1();
     host.image_with("slow", &[("START_DELAY", "1")]);

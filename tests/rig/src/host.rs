@@ -159,6 +159,8 @@ impl Host {
         let child = self
             .command(&["run"])
             .arg(self.file_path())
+            // What woke each pass.
+            .env("QUAYMASTER_LOG", "info,quaymaster::controller::run=debug")
             .stdout(log.try_clone().expect("a file handle can be doubled"))
             .stderr(log)
             .spawn()
