@@ -33,6 +33,11 @@ impl HttpApp {
         self.server_map()?.get(name).filter(|value| value.is_object()).map(Server)
     }
 
+    /// Returns whether anything stands where the servers do, even nothing but null.
+    pub fn has_servers(&self) -> bool {
+        self.0.as_ref().is_some_and(|app| app.get("servers").is_some())
+    }
+
     fn server_map(&self) -> Option<&Map<String, Value>> {
         self.0.as_ref()?.get("servers")?.as_object()
     }

@@ -34,9 +34,78 @@ pub enum Verb {
     Delete,
 }
 
+/// What is to stand of a stack.
+#[derive(Clone, Debug)]
+pub struct Wanted<'a> {
+    /// The id of its top-level route.
+    pub id: &'a str,
+    pub route: Option<(Site, Value)>,
+    /// The name of the server that answers to names.
+    pub names: &'a str,
+    pub server: Option<Value>,
+}
+
+/// Returns the one write that makes exactly this stand of a stack; None if it
+/// does.
+pub fn toward(app: &HttpApp, wanted: Wanted<'_>) -> Option<Write> {
+    let Wanted { id, route, names, server } = wanted;
+    let outside = match &route {
+        Some((site, route)) => with(app, id, site, route.clone()),
+        None => without(app, id),
+    };
+    let inside = server_only(app, names, server.as_ref());
+    if outside.is_none() || inside.is_none() {
+        return outside.or(inside);
+    }
+    // A route and another server have no narrower path in common.
+    let mut servers = match route {
+        Some((site, route)) => servers_with(app, id, &site, route),
+        None => servers_without(app, id),
+    };
+    match server {
+        Some(server) => drop(servers.insert(names.to_owned(), server)),
+        None => drop(servers.remove(names)),
+    }
+    Some(whole(app, servers))
+}
+
+/// Returns the write that makes the server of this name stand so; None if it does.
+fn server_only(app: &HttpApp, name: &str, server: Option<&Value>) -> Option<Write> {
+    let path = server_path(name);
+    let verb = match (app.server(name), server) {
+        (None, None) => return None,
+        (Some(before), Some(after)) if before.0 == after => return None,
+        (Some(_), Some(after)) => Verb::Patch(after.clone()),
+        (None, Some(after)) => Verb::Put(after.clone()),
+        (Some(_), None) => Verb::Delete,
+    };
+    Some(Write { verb, path })
+}
+
+fn servers_with(app: &HttpApp, id: &str, site: &Site, route: Value) -> Map<String, Value> {
+    let mut servers = servers_without(app, id);
+    if let ([spot], 1, Site::Server(name)) = (app.top_level(id).as_slice(), app.count(id), site)
+        && spot.server == name
+        && app.server(name).is_some_and(|server| server.is_in_front(spot.index))
+    {
+        let routes = servers.get_mut(name).and_then(|server| server["routes"].as_array_mut());
+        routes.expect("a route was just read from there").insert(spot.index, route);
+    } else {
+        put_in_front(&mut servers, site, route);
+    }
+    servers
+}
+
+/// A PATCH fails where nothing stands, and a PUT where something does.
+fn whole(app: &HttpApp, servers: Map<String, Value>) -> Write {
+    let servers = Value::Object(servers);
+    let verb = if app.has_servers() { Verb::Patch(servers) } else { Verb::Put(servers) };
+    Write { verb, path: servers_path() }
+}
+
 /// Returns the write that leaves no trace of the route with this id; None if
 /// there is none.
-pub fn without(app: &HttpApp, id: &str) -> Option<Write> {
+fn without(app: &HttpApp, id: &str) -> Option<Write> {
     match (app.top_level(id).as_slice(), app.count(id)) {
         ([], 0) => None,
         ([spot], 1) => {
@@ -48,7 +117,7 @@ pub fn without(app: &HttpApp, id: &str) -> Option<Write> {
 
 /// Returns the write that makes `route`, whose id this is, stand once at its
 /// site and in front; None if it does.
-pub fn with(app: &HttpApp, id: &str, site: &Site, route: Value) -> Option<Write> {
+fn with(app: &HttpApp, id: &str, site: &Site, route: Value) -> Option<Write> {
     match (app.top_level(id).as_slice(), app.count(id), site) {
         ([], 0, Site::Server(name)) => Some(inserted(app, name, route)),
         // A PUT creates whatever is missing above its path.
@@ -93,7 +162,7 @@ fn rebuilt(app: &HttpApp, servers: Map<String, Value>) -> Write {
             let path = format!("{}/routes", server_path(name));
             Write { verb: Verb::Patch(after["routes"].clone()), path }
         }
-        (_, _) => Write { verb: Verb::Patch(Value::Object(servers)), path: servers_path() },
+        (_, _) => whole(app, servers),
     }
 }
 
@@ -176,6 +245,7 @@ mod tests {
     use super::*;
 
     const ID: &str = "quaymaster-shop";
+    const NAMES: &str = "quaymaster-shop-names";
 
     fn ours(body: &str) -> Value {
         json!({ "@id": ID, "handle": [{ "handler": "static_response", "body": body }] })
@@ -279,6 +349,60 @@ mod tests {
         let doubled = with_routes(json!([ours("v1"), foreign("x"), ours("v1")]));
         let patch = write(Verb::Patch(json!([foreign("x")])), "/servers/srv0/routes");
         assert_eq!(without(&doubled, ID), patch);
+    }
+
+    fn wanted(route: Option<Value>, server: Option<Value>) -> Wanted<'static> {
+        Wanted { id: ID, route: route.map(|it| (srv0(), it)), names: NAMES, server }
+    }
+
+    #[test]
+    fn a_server_of_names_alone_is_written_at_its_own_path() {
+        let app = with_routes(json!([ours("v1")]));
+        let server = json!({ "listen": ["172.18.0.1:80"] });
+        let path = "/servers/quaymaster-shop-names";
+        let v1 = || Some(ours("v1"));
+        let put = toward(&app, wanted(v1(), Some(server.clone())));
+        assert_eq!(put, write(Verb::Put(server.clone()), path));
+        let mut servers = app.0.clone().unwrap()["servers"].clone();
+        servers[NAMES] = server.clone();
+        let app = self::app(servers);
+        assert_eq!(toward(&app, wanted(v1(), Some(server))), None);
+        assert_eq!(toward(&app, wanted(v1(), None)), write(Verb::Delete, path));
+        let other = json!({ "listen": ["172.18.0.1:81"] });
+        let patch = write(Verb::Patch(other.clone()), path);
+        assert_eq!(toward(&app, wanted(v1(), Some(other))), patch);
+    }
+
+    #[test]
+    fn a_route_and_a_server_of_names_change_in_one_write_that_moves_nobody() {
+        let app = with_routes(json!([other_stack(), ours("v1"), foreign("x")]));
+        let server = json!({ "listen": ["172.18.0.1:80"] });
+        let both = toward(&app, wanted(Some(ours("v2")), Some(server.clone())));
+        let routes = json!([other_stack(), ours("v2"), foreign("x")]);
+        let srv0 = json!({ "listen": [":80"], "routes": routes });
+        let right = json!({ "srv0": srv0, NAMES: server });
+        assert_eq!(both, write(Verb::Patch(right.clone()), "/servers"));
+        let gone =
+            json!({ "srv0": { "listen": [":80"], "routes": [other_stack(), foreign("x")] } });
+        let app = self::app(right);
+        assert_eq!(toward(&app, wanted(None, None)), write(Verb::Patch(gone), "/servers"));
+    }
+
+    #[test]
+    fn where_there_is_no_server_both_are_put() {
+        let server = json!({ "listen": ["172.18.0.1:80"] });
+        let site = Site::NewServer { name: "quaymaster".into(), listen: ":443".into() };
+        let of = |app: HttpApp| {
+            let route = Some((site.clone(), ours("v1")));
+            toward(&app, Wanted { id: ID, route, names: NAMES, server: Some(server.clone()) })
+        };
+        let outer = json!({ "listen": [":443"], "routes": [ours("v1")] });
+        let both = json!({ "quaymaster": outer, NAMES: server });
+        let put = write(Verb::Put(both.clone()), "/servers");
+        assert_eq!(of(HttpApp(None)), put);
+        assert_eq!(of(HttpApp(Some(json!({})))), put);
+        let patch = write(Verb::Patch(both), "/servers");
+        assert_eq!(of(HttpApp(Some(json!({ "servers": null })))), patch);
     }
 
     #[test]

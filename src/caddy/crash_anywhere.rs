@@ -157,7 +157,8 @@ fn a_state() -> impl Strategy<Value = RouteState> {
                 && (standby.slot, &standby.release) != (backend.slot, &backend.release)
         });
         let route = crate::domain::Route { hosts: vec![], path: "/*".to_owned(), port: 80 };
-        RouteState { route, backend, standby, stream_close_delay: std::time::Duration::ZERO }
+        let stream_close_delay = std::time::Duration::ZERO;
+        RouteState { route, backend, standby, stream_close_delay, inside: None }
     })
 }
 

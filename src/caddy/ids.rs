@@ -9,6 +9,9 @@
 //! | its handler, by switch file | `….switch.PORT.STREAM_CLOSE_DELAY` |
 //! | a lane of that | `….LANE` |
 //!
+//! The server that answers to the names of services is called
+//! `quaymaster-STACK-names`, and nothing in it has an `@id`.
+//!
 //! A name has no dot, so no two of these are ever equal (Caddy refuses equal
 //! ones since 2.11.2): `quaymaster-a-b` is the stack `a-b` and never service
 //! `b` of stack `a`. The delay stands here because a Caddy before 2.7 has no
@@ -23,6 +26,9 @@ use super::lane::Lane;
 
 /// What every id of every stack begins with.
 const PREFIX: &str = "quaymaster-";
+
+/// What the name of a server ends with that answers to names.
+const NAMES: &str = "-names";
 
 /// What the id of a handler has that leaves the choice to a switch file.
 const SWITCH: &str = "switch";
@@ -54,6 +60,17 @@ pub fn is_a_stack(id: &str) -> bool {
 /// Returns the id of the stack's top-level route.
 pub fn of_stack(stack: &StackName) -> String {
     format!("{PREFIX}{stack}")
+}
+
+/// Returns the name of the server that answers to the names of the stack's
+/// services. No two stacks share one, because none is the end of another's.
+pub fn of_names_server(stack: &StackName) -> String {
+    format!("{PREFIX}{stack}{NAMES}")
+}
+
+/// Returns whether a server of this name answers to the names of any stack.
+pub fn is_names_server(name: &str) -> bool {
+    name.strip_prefix(PREFIX).is_some_and(|rest| rest.ends_with(NAMES))
 }
 
 /// Returns the id of the service's route.

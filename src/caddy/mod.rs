@@ -5,9 +5,11 @@
 //! request, `app` looks into it, `place` picks the server, `read` turns our
 //! subtree back into routes and `standing` joins them with what `switch` found;
 //! `render` turns a table into the subtree (with `precedence` deciding whose
-//! route comes first and `forward` how a request is sent on), and `change` finds
-//! the one write that makes what stands what should stand. `in_flight`
-//! counts what a drain waits for, and `watch` notices a Caddy that came anew.
+//! route comes first and `forward` how a request is sent on), `inside` turns it
+//! into the server that answers to the services' names (`names` decides whether
+//! Caddy can), and `change` finds the one write that makes what stands what
+//! should stand. `in_flight` counts what a drain waits for, and
+//! `watch` notices a Caddy that came anew.
 //!
 //! Traffic moves by one of two mechanisms. By the admin API, the configuration
 //! names what answers, and a flip is a write of it, which rebuilds all of Caddy's
@@ -35,7 +37,9 @@ mod etag;
 mod forward;
 mod ids;
 mod in_flight;
+mod inside;
 mod lane;
+mod names;
 mod place;
 mod precedence;
 mod read;
@@ -47,7 +51,9 @@ mod switch;
 mod watch;
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     io,
+    net::SocketAddr,
     path::{Path, PathBuf},
     sync::{Mutex as SyncMutex, PoisonError},
     time::Duration,
@@ -69,6 +75,7 @@ use admin::{Admin, AdminError};
 use change::Write;
 use dialect::{Dialect, Streams};
 use etag::ETag;
+use names::Names;
 use place::PlaceError;
 use standing::{Change, Rest, Standing};
 use switch::{
@@ -105,6 +112,12 @@ struct Link {
     dialect: Dialect,
     /// What Caddy saw of the switch folder, as that was then.
     sight: Option<(switch::folder::Stamp, Sight)>,
+    /// Who can answer to names, as that was last asked.
+    names: Option<names::Seen>,
+    /// Where it could not listen to answer to names, and why.
+    refused: BTreeMap<SocketAddr, String>,
+    /// Where it could not listen once.
+    doubted: BTreeSet<SocketAddr>,
 }
 
 /// Why our routes could not be read or written.
@@ -199,7 +212,49 @@ async fn meet(endpoint: &AdminEndpoint) -> Result<Link, CaddyError> {
              (CVE-2026-27589); update to 2.11 or newer, or move its admin endpoint to a unix socket"
         );
     }
-    Ok(Link { endpoint: endpoint.clone(), admin, dialect, sight: None })
+    Ok(Link {
+        endpoint: endpoint.clone(),
+        admin,
+        dialect,
+        sight: None,
+        names: None,
+        refused: BTreeMap::new(),
+        doubted: BTreeSet::new(),
+    })
+}
+
+impl Link {
+    /// Learns from a write that failed where Caddy cannot listen to answer to names;
+    /// any other error is returned.
+    fn learn_names(
+        &mut self,
+        table: &RouteTable,
+        error: AdminError,
+    ) -> Result<Attempt, CaddyError> {
+        let (AdminError::Rejected { message, .. } | AdminError::Broken { message, .. }) = &error
+        else {
+            return Err(error.into());
+        };
+        let inside = table.values().filter_map(|state| state.inside.as_ref());
+        let mut listens: BTreeSet<SocketAddr> =
+            inside.flat_map(|inside| &inside.listen).copied().collect();
+        listens.retain(|listen| !self.refused.contains_key(listen));
+        let refused = names::refused(message, &listens);
+        if refused.is_empty() {
+            return Err(error.into());
+        }
+        let is_new = refused.keys().any(|listen| !self.doubted.contains(listen));
+        if is_new && matches!(error, AdminError::Broken { .. }) {
+            // It may be free again at once.
+            self.doubted.extend(refused.keys());
+            return Ok(Attempt::AnswerLost);
+        }
+        for (listen, why) in &refused {
+            warn!(%listen, why, "Caddy cannot answer to names here");
+        }
+        self.refused.extend(refused);
+        Ok(Attempt::Learned)
+    }
 }
 
 impl Proxy for Caddy {
@@ -209,8 +264,10 @@ impl Proxy for Caddy {
             let read = link.admin.read_http_app().await?;
             link.dialect.hear(&read);
             let found = self.on_disk(Folder::read).await;
+            let mechanism = names::mechanism(&link.admin, config, &mut link.names).await?;
+            let names = Names { mechanism, refused: link.refused.clone() };
             let standing =
-                Standing::new(&self.stack, config, &self.folder, &read.app, &found, flip);
+                Standing::new(&self.stack, config, &self.folder, &read.app, &found, flip, names);
             Ok(standing.state(&link.dialect))
         })
         .await
@@ -268,8 +325,8 @@ enum Attempt {
     Halfway,
     /// Someone else has changed the configuration since it was read.
     Overtaken,
-    /// It was refused for a word that this Caddy does not know; that happens
-    /// once, because the word is not used again.
+    /// It was refused for a word that this Caddy does not know, or an address that
+    /// it cannot have; that happens once for each, because it is not used again.
     Learned,
     /// The write may or may not have been applied; only reading again tells.
     AnswerLost,
@@ -321,12 +378,14 @@ impl Caddy {
         let read = link.admin.read_http_app().await?;
         link.dialect.hear(&read);
         let found = self.on_disk(Folder::read).await;
-        let standing = Standing::new(&self.stack, config, &self.folder, &read.app, &found, flip);
+        let names = Names { refused: link.refused.clone(), ..Names::default() };
+        let standing =
+            Standing::new(&self.stack, config, &self.folder, &read.app, &found, flip, names);
         let streams = link.dialect.streams();
         let Change { course, write, rest } = standing.toward(table, streams)?;
         self.switched(move |folder| folder.show(&course.before)).await?;
         if let Some(write) = write {
-            match self.send(link, &write, read.etag, streams).await? {
+            match self.send(link, &write, read.etag, streams, table).await? {
                 Attempt::Done => {}
                 unfinished => return Ok(unfinished),
             }
@@ -348,6 +407,7 @@ impl Caddy {
         write: &Write,
         tag: Option<ETag>,
         streams: Streams,
+        table: &RouteTable,
     ) -> Result<Attempt, CaddyError> {
         let tag = match tag {
             Some(tag) => tag,
@@ -368,7 +428,7 @@ impl Caddy {
                 link.dialect.refused_stream_close_delay();
                 Ok(Attempt::Learned)
             }
-            Err(error) => Err(error.into()),
+            Err(error) => link.learn_names(table, error),
         }
     }
 

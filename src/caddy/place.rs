@@ -4,7 +4,10 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use super::app::{HttpApp, Server, is_a_stacks};
+use super::{
+    app::{HttpApp, Server, is_a_stacks},
+    ids,
+};
 
 /// Where our top-level route belongs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,12 +105,17 @@ enum Pick {
 }
 
 fn pick(app: &HttpApp, fits: impl Fn(Server<'_>) -> bool) -> Pick {
-    let mut fitting = app.servers().filter(|(_, server)| fits(*server));
+    let mut fitting = candidates(app).filter(|(_, server)| fits(*server));
     match (fitting.next(), fitting.next()) {
         (None, _) => Pick::None,
         (Some((name, _)), None) => Pick::One(name.to_owned()),
         (Some(_), Some(_)) => Pick::Several,
     }
+}
+
+/// The servers that face outside: what answers to names within a stack does not.
+fn candidates(app: &HttpApp) -> impl Iterator<Item = (&str, Server<'_>)> {
+    app.servers().filter(|(name, _)| !ids::is_names_server(name))
 }
 
 fn new_server(app: &HttpApp, listen: String) -> Site {
@@ -122,7 +130,7 @@ fn new_server(app: &HttpApp, listen: String) -> Site {
 
 fn listed(app: &HttpApp) -> String {
     let mut text = String::new();
-    for (name, server) in app.servers() {
+    for (name, server) in candidates(app) {
         let separator = if text.is_empty() { "" } else { ", " };
         let listens = server.listens().join(" ");
         write!(text, "{separator}`{name}` on {listens}").expect("writing to a String succeeds");
@@ -209,6 +217,16 @@ mod tests {
         assert_eq!(site(&all, None), Site::Server("https".into()));
         let two = app(json!({ "a": a, "http": http }));
         assert_eq!(site(&two, None), Site::Server("http".into()));
+    }
+
+    #[test]
+    fn a_server_that_answers_to_names_never_gets_our_routes() {
+        let inside = json!({ "listen": ["172.18.0.1:443"] });
+        let all = app(json!({ "srv0": { "listen": [":8080"] }, "quaymaster-a-names": inside }));
+        assert_eq!(site(&all, None), Site::Server("srv0".into()));
+        let alone = app(json!({ "quaymaster-a-names": inside }));
+        let new = Site::NewServer { name: "quaymaster".into(), listen: ":443".into() };
+        assert_eq!(site(&alone, None), new);
     }
 
     #[test]

@@ -62,6 +62,10 @@ fn runs<'a>(state: &'a RouteState, later: &[(&'a ServiceName, &'a RouteState)]) 
             Some(_) | None => runs.push(Run { hosts: vec![claim.host], except }),
         }
     }
+    if runs.is_empty() {
+        // Of no host: it stands there for us to read, and no request ever matches.
+        runs.push(Run { hosts: Vec::new(), except: Vec::new() });
+    }
     runs
 }
 

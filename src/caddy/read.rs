@@ -22,10 +22,20 @@ use super::{
 /// A service's route in Caddy's configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Route {
-    /// It says itself where requests go.
+    /// It says itself where requests go. Where it is called by name is told
+    /// elsewhere.
     Direct(RouteState),
     /// A switch file says which lane they go to.
     Switched { route: domain::Route, stream_close_delay: Duration, dials: Dials },
+}
+
+impl Route {
+    /// Returns the port of the route, whatever the replicas are dialled at.
+    pub fn port(&self) -> u16 {
+        match self {
+            Route::Direct(RouteState { route, .. }) | Route::Switched { route, .. } => route.port,
+        }
+    }
 }
 
 /// Returns the services that can be read back from the stack's top-level route;
@@ -43,9 +53,6 @@ fn service(stack: &StackName, route: &Value) -> Option<(ServiceName, Route)> {
     let hosts: Vec<String> =
         matches.iter().map(|matcher| texts(&matcher["host"])).collect::<Option<Vec<_>>>()?.concat();
     let path = matches.first()?.pointer("/path/0")?.as_str()?.to_owned();
-    if hosts.is_empty() {
-        return None;
-    }
     let route = domain::Route { hosts, path, port: label.port };
     let stream_close_delay = label.stream_close_delay;
     let route = match label.to {
@@ -55,13 +62,15 @@ fn service(stack: &StackName, route: &Value) -> Option<(ServiceName, Route)> {
         }
         Destination::Release { active, standby: None } => {
             let backend = backend(active, forward::read(handler)?)?;
-            Route::Direct(RouteState { route, backend, standby: None, stream_close_delay })
+            let (standby, inside) = (None, None);
+            Route::Direct(RouteState { route, backend, standby, stream_close_delay, inside })
         }
         Destination::Release { active, standby: Some(standby) } => {
             let (dials, standby_dials) = forward::read_with_standby(handler)?;
             let backend = backend(active, dials)?;
             let standby = Some(self::backend(standby, standby_dials)?);
-            Route::Direct(RouteState { route, backend, standby, stream_close_delay })
+            let inside = None;
+            Route::Direct(RouteState { route, backend, standby, stream_close_delay, inside })
         }
     };
     Some((service, route))

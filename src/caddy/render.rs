@@ -26,7 +26,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::domain::{Backend, RouteTable, ServiceName, StackName, memory::Placement};
+use crate::domain::{Backend, RouteState, RouteTable, ServiceName, StackName, memory::Placement};
 
 use super::{
     dialect::Streams,
@@ -46,17 +46,28 @@ pub enum Flips<'a> {
     BySwitchFile { folder: &'a Path, lanes: &'a BTreeMap<ServiceName, Lanes> },
 }
 
-/// Returns the stack's top-level route. The table is not empty.
+/// Returns the handler of each service.
+pub fn handlers<'a>(
+    stack: &StackName,
+    table: &'a RouteTable,
+    flips: Flips<'_>,
+    streams: Streams,
+) -> BTreeMap<&'a ServiceName, Value> {
+    let handler = |(name, state)| (name, handler(stack, name, state, flips, streams));
+    table.iter().map(handler).collect()
+}
+
+/// Returns the stack's top-level route, with these handlers. The table is not
+/// empty.
 pub fn subtree(
     stack: &StackName,
     table: &RouteTable,
-    flips: Flips<'_>,
+    handlers: &BTreeMap<&ServiceName, Value>,
     https: Https,
-    streams: Streams,
 ) -> Value {
     let routes: Vec<Value> = precedence::order(table)
         .iter()
-        .map(|ordered| service_route(stack, ordered, flips, streams))
+        .map(|ordered| service_route(stack, ordered, &handlers[ordered.service]))
         .collect();
     json!({
         "@id": ids::of_stack(stack),
@@ -77,12 +88,7 @@ fn our_hosts(table: &RouteTable, https: Https) -> Value {
     }
 }
 
-fn service_route(
-    stack: &StackName,
-    ordered: &Ordered<'_>,
-    flips: Flips<'_>,
-    streams: Streams,
-) -> Value {
+fn service_route(stack: &StackName, ordered: &Ordered<'_>, handler: &Value) -> Value {
     let path = &ordered.state.route.path;
     let matches = ordered.runs.iter().map(|run| {
         let mut matcher = json!({ "host": run.hosts, "path": [path] });
@@ -93,7 +99,21 @@ fn service_route(
         }
         matcher
     });
-    let state = ordered.state;
+    json!({
+        "@id": ids::of_service(stack, ordered.service),
+        "match": matches.collect::<Vec<_>>(),
+        "handle": [handler],
+        "terminal": true,
+    })
+}
+
+fn handler(
+    stack: &StackName,
+    service: &ServiceName,
+    state: &RouteState,
+    flips: Flips<'_>,
+    streams: Streams,
+) -> Value {
     let manner = Manner { streams, stream_close_delay: state.stream_close_delay };
     let (to, mut handler) = match flips {
         Flips::ByAdminApi => {
@@ -106,18 +126,13 @@ fn service_route(
             (Destination::Release { active, standby }, handler)
         }
         Flips::BySwitchFile { folder, lanes } => {
-            let dials = &lanes[ordered.service].dials;
-            (Destination::Switch, switch(stack, ordered.service, folder, dials, manner))
+            let dials = &lanes[service].dials;
+            (Destination::Switch, switch(stack, service, folder, dials, manner))
         }
     };
     let label = Label { to, port: state.route.port, stream_close_delay: state.stream_close_delay };
-    handler["@id"] = json!(ids::of_handler(stack, ordered.service, &label));
-    json!({
-        "@id": ids::of_service(stack, ordered.service),
-        "match": matches.collect::<Vec<_>>(),
-        "handle": [handler],
-        "terminal": true,
-    })
+    handler["@id"] = json!(ids::of_handler(stack, service, &label));
+    handler
 }
 
 /// Returns the handler that leaves the choice between the lanes to a file. With
@@ -167,7 +182,7 @@ fn placement_of(backend: &Backend) -> Placement {
 mod tests {
     use std::time::Duration;
 
-    use crate::domain::{ReleaseId, Route, RouteState, Slot};
+    use crate::domain::{ReleaseId, Route, Slot};
 
     use super::*;
 
@@ -185,11 +200,21 @@ mod tests {
             },
             standby: None,
             stream_close_delay: Duration::from_secs(30),
+            inside: None,
         }
     }
 
     fn table(services: &[(&str, RouteState)]) -> RouteTable {
         services.iter().map(|(name, state)| (name.parse().unwrap(), state.clone())).collect()
+    }
+
+    fn by_admin_api(
+        stack: &StackName,
+        table: &RouteTable,
+        https: Https,
+        streams: Streams,
+    ) -> Value {
+        subtree(stack, table, &handlers(stack, table, Flips::ByAdminApi, streams), https)
     }
 
     #[test]
@@ -200,13 +225,8 @@ mod tests {
             "/*",
             &["10.0.0.2:8001", "[fd00::2]:8001"],
         );
-        let written = subtree(
-            &stack,
-            &table(&[("web", web)]),
-            Flips::ByAdminApi,
-            Https::Automatic,
-            Streams::Outlive,
-        );
+        let table = table(&[("web", web)]);
+        let written = by_admin_api(&stack, &table, Https::Automatic, Streams::Outlive);
         let expected = json!({
             "@id": "quaymaster-shop",
             "match": [{ "host": ["shop.example", "www.shop.example"] }],
@@ -237,6 +257,16 @@ mod tests {
             }] }],
         });
         assert_eq!(written, expected);
+    }
+
+    #[test]
+    fn a_service_without_a_host_matches_nothing() {
+        let stack = "shop".parse().unwrap();
+        let table = table(&[("web", state(&[], "/*", &["10.0.0.2:8001"]))]);
+        let written = by_admin_api(&stack, &table, Https::Automatic, Streams::Outlive);
+        let nothing = json!([{ "host": [], "path": ["/*"] }]);
+        assert_eq!(written["handle"][0]["routes"][0]["match"], nothing);
+        assert_eq!(written["match"], json!([{ "host": [] }]));
     }
 
     #[test]
@@ -274,8 +304,7 @@ mod tests {
     fn hosts_are_hidden_from_automatic_https_where_it_must_not_act() {
         let stack = "shop".parse().unwrap();
         let table = table(&[("web", state(&["shop.example"], "/*", &["10.0.0.2:8001"]))]);
-        let written =
-            subtree(&stack, &table, Flips::ByAdminApi, Https::LeftAsItIs, Streams::AreCut);
+        let written = by_admin_api(&stack, &table, Https::LeftAsItIs, Streams::AreCut);
         assert_eq!(
             written["match"],
             json!([{ "not": [{ "not": [{ "host": ["shop.example"] }] }] }])
@@ -289,8 +318,7 @@ mod tests {
         let api = state(&["shop.example", "*.shop.example"], "/api/*", &["10.0.0.2:8001"]);
         let admin = state(&["admin.shop.example"], "/*", &["10.0.0.3:8001"]);
         let table = table(&[("admin", admin), ("api", api)]);
-        let written =
-            subtree(&stack, &table, Flips::ByAdminApi, Https::Automatic, Streams::Outlive);
+        let written = by_admin_api(&stack, &table, Https::Automatic, Streams::Outlive);
         let routes = &written["handle"][0]["routes"];
         assert_eq!(routes[0]["@id"], "quaymaster-shop.api");
         assert_eq!(

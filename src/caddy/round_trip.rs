@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     path::Path,
     time::Duration,
 };
@@ -12,11 +12,13 @@ use proptest::{collection, option, prelude::*};
 use serde_json::Value;
 
 use crate::domain::{
-    Backend, ReleaseId, Route, RouteState, RouteTable, ServiceName, Slot, StackName,
+    Backend, Inside, ReleaseId, Route, RouteState, RouteTable, ServiceName, Slot, StackName, Subnet,
 };
 
 use super::{
+    app::Server,
     dialect::Streams,
+    inside,
     lane::{self, Lanes},
     place::Https,
     read::{self, Route as Standing},
@@ -45,7 +47,8 @@ fn a_backend() -> impl Strategy<Value = Backend> {
 }
 
 fn a_state() -> impl Strategy<Value = RouteState> {
-    let hosts = collection::vec(a_host(), 1..4);
+    // None: for the inside only.
+    let hosts = collection::vec(a_host(), 0..4);
     let route = (hosts, a_path(), any::<u16>());
     (route, a_backend(), option::of(a_backend()), any::<Duration>()).prop_map(
         |((hosts, path, port), backend, standby, stream_close_delay)| RouteState {
@@ -53,8 +56,36 @@ fn a_state() -> impl Strategy<Value = RouteState> {
             backend,
             standby,
             stream_close_delay,
+            inside: None,
         },
     )
+}
+
+/// Some of a few bridges, whose gateways are the same for everybody.
+fn an_inside(port: u16) -> impl Strategy<Value = Option<Inside>> {
+    option::of(collection::btree_set(0..4_u8, 1..4)).prop_map(move |bridges| {
+        let bridges = bridges?;
+        let gateways = bridges.iter().map(|bridge| Ipv4Addr::from([10, *bridge, 0, 1]));
+        Some(Inside {
+            listen: gateways.clone().map(|gateway| (gateway, port).into()).collect(),
+            from: gateways.map(|gateway| Subnet::around(gateway, 16).unwrap()).collect(),
+        })
+    })
+}
+
+/// The same, where some services are called by name.
+fn a_table_with_names() -> impl Strategy<Value = RouteTable> {
+    let few_ports = |(mut table, ports): (RouteTable, Vec<u16>)| {
+        let ports = ports.into_iter().cycle();
+        table.values_mut().zip(ports).for_each(|(state, port)| state.route.port = port);
+        let insides: Vec<_> = table.values().map(|state| an_inside(state.route.port)).collect();
+        (Just(table), insides)
+    };
+    let tables = (a_table(), collection::vec(8000..8003_u16, 1..4)).prop_flat_map(few_ports);
+    tables.prop_map(|(mut table, insides)| {
+        table.values_mut().zip(insides).for_each(|(state, inside)| state.inside = inside);
+        table
+    })
 }
 
 /// An address of a container has no flow label, and no zone.
@@ -76,7 +107,7 @@ proptest! {
     fn a_table_is_read_back_as_it_was_written(table in a_table()) {
         for https in [Https::Automatic, Https::LeftAsItIs] {
             for streams in [Streams::Outlive, Streams::AreCut] {
-                let written = render::subtree(&stack(), &table, Flips::ByAdminApi, https, streams);
+                let written = by_admin_api(&table, https, streams);
                 let standing = table.clone().into_iter();
                 let standing = standing.map(|(name, state)| (name, Standing::Direct(state)));
                 prop_assert_eq!(read::routes(&stack(), &written), standing.collect());
@@ -98,8 +129,28 @@ proptest! {
     }
 
     #[test]
+    fn names_are_read_back_as_they_were_written_and_add_no_id(table in a_table_with_names()) {
+        let by_admin_api = render::handlers(&stack(), &table, Flips::ByAdminApi, Streams::Outlive);
+        let lanes = lanes_of(&table);
+        let by_file = Flips::BySwitchFile { folder: Path::new("/switch"), lanes: &lanes };
+        let by_file = render::handlers(&stack(), &table, by_file, Streams::Outlive);
+        let ports = table.iter().map(|(name, state)| (name, state.route.port)).collect();
+        let wanted: BTreeMap<ServiceName, Inside> = table
+            .iter()
+            .filter_map(|(name, state)| Some((name.clone(), state.inside.clone()?)))
+            .collect();
+        for handlers in [by_admin_api, by_file] {
+            let server = inside::server(&table, &handlers);
+            prop_assert_eq!(server.is_some(), !wanted.is_empty());
+            let Some(server) = server else { continue };
+            prop_assert_eq!(inside::read(Server(&server), &ports), wanted.clone());
+            prop_assert_eq!(ids(&server), Vec::<String>::new());
+        }
+    }
+
+    #[test]
     fn no_two_objects_share_an_id(table in a_table()) {
-        let written = render::subtree(&stack(), &table, Flips::ByAdminApi, Https::Automatic, Streams::Outlive);
+        let written = by_admin_api(&table, Https::Automatic, Streams::Outlive);
         for written in [written, with_lanes(&table, &lanes_of(&table))] {
             let ids = ids(&written);
             prop_assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len());
@@ -108,7 +159,7 @@ proptest! {
 
     #[test]
     fn passive_checks_never_stand_on_a_single_upstream(table in a_table()) {
-        let written = render::subtree(&stack(), &table, Flips::ByAdminApi, Https::Automatic, Streams::Outlive);
+        let written = by_admin_api(&table, Https::Automatic, Streams::Outlive);
         for written in [written, with_lanes(&table, &lanes_of(&table))] {
             prop_assert_eq!(fewest_checked(&written).filter(|fewest| *fewest < 2), None);
         }
@@ -116,7 +167,7 @@ proptest! {
 
     #[test]
     fn the_most_specific_claim_has_the_request(table in a_table()) {
-        let written = render::subtree(&stack(), &table, Flips::ByAdminApi, Https::Automatic, Streams::Outlive);
+        let written = by_admin_api(&table, Https::Automatic, Streams::Outlive);
         for host in ["a.x.example", "b.x.example", "a.y.example", "c.z.example"] {
             for path in ["/", "/api/v1", "/api/v1/cart", "/api/v2", "/logo.png", "/about"] {
                 let routed = first_match(&written, host, path).map(|service| rank_of(&table[&service], host, path));
@@ -134,9 +185,15 @@ fn lanes_of(table: &RouteTable) -> BTreeMap<ServiceName, Lanes> {
     table.iter().map(|(name, state)| (name.clone(), settled(state))).collect()
 }
 
+fn by_admin_api(table: &RouteTable, https: Https, streams: Streams) -> Value {
+    let handlers = render::handlers(&stack(), table, Flips::ByAdminApi, streams);
+    render::subtree(&stack(), table, &handlers, https)
+}
+
 fn with_lanes(table: &RouteTable, lanes: &BTreeMap<ServiceName, Lanes>) -> Value {
     let flips = Flips::BySwitchFile { folder: Path::new("/switch"), lanes };
-    render::subtree(&stack(), table, flips, Https::Automatic, Streams::Outlive)
+    let handlers = render::handlers(&stack(), table, flips, Streams::Outlive);
+    render::subtree(&stack(), table, &handlers, Https::Automatic)
 }
 
 /// The fewest upstreams of any handler with passive checks.

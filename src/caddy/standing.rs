@@ -10,17 +10,18 @@ use std::{
 };
 
 use crate::domain::{
-    RouteState, RouteTable, ServiceName, StackName,
+    Inside, RouteState, RouteTable, ServiceName, StackName,
     snapshot::{FlipMechanism, ProxyState},
     stack::{FlipChoice, ProxyConfig},
 };
 
 use super::{
     app::HttpApp,
-    change::{self, Write},
+    change::{self, Wanted, Write},
     dialect::{Dialect, Streams},
-    ids,
+    ids, inside,
     lane::{self, Lanes, Sign, Standby},
+    names::Names,
     place::{self, PlaceError},
     read::{self, Route},
     render::{self, Flips},
@@ -39,7 +40,9 @@ pub struct Standing<'a> {
     app: &'a HttpApp,
     found: &'a Found,
     flip: FlipMechanism,
+    names: Names,
     routes: BTreeMap<ServiceName, Route>,
+    inside: BTreeMap<ServiceName, Inside>,
 }
 
 /// What is missing, in the order in which it is done: the files of `course.before`,
@@ -73,10 +76,14 @@ impl<'a> Standing<'a> {
         app: &'a HttpApp,
         found: &'a Found,
         flip: FlipMechanism,
+        names: Names,
     ) -> Standing<'a> {
         let ours = app.top_level(&ids::of_stack(stack));
         let routes = ours.first().map(|spot| read::routes(stack, spot.route)).unwrap_or_default();
-        Standing { stack, config, folder, app, found, flip, routes }
+        let ports = routes.iter().map(|(name, route)| (name, route.port())).collect();
+        let server = app.server(&ids::of_names_server(stack));
+        let inside = server.map(|server| inside::read(server, &ports)).unwrap_or_default();
+        Standing { stack, config, folder, app, found, flip, names, routes, inside }
     }
 
     /// Returns what stands as a route table, and whether it stands as we would
@@ -96,21 +103,33 @@ impl<'a> Standing<'a> {
             (!is_blocked || table.is_empty())
                 && self.toward(&table, streams).is_ok_and(|change| change.is_nothing())
         });
-        ProxyState { table, intact, idle: self.idle(), flip: self.flip, version: dialect.version }
+        ProxyState {
+            table,
+            intact,
+            idle: self.idle(),
+            flip: self.flip,
+            names: self.names.mechanism,
+            refused: self.names.refused,
+            version: dialect.version,
+        }
     }
 
     /// Returns what makes our part exactly `table`.
     pub fn toward(&self, table: &RouteTable, streams: Streams) -> Result<Change, PlaceError> {
-        let id = ids::of_stack(self.stack);
+        let (id, names) = (ids::of_stack(self.stack), ids::of_names_server(self.stack));
+        let write = |route, server| {
+            change::toward(self.app, Wanted { id: &id, route, names: &names, server })
+        };
         if table.is_empty() {
             let course = course::plot(&BTreeMap::new(), &BTreeMap::new(), self.found);
-            let write = change::without(self.app, &id);
-            return Ok(Change { course, write, rest: Rest::Nothing });
+            return Ok(Change { course, write: write(None, None), rest: Rest::Nothing });
         }
         let place = place::choose(self.app, self.config.listen.as_deref())?;
+        let table = &self.without_refused(table);
         let with = |flips| {
-            let route = render::subtree(self.stack, table, flips, place.https, streams);
-            change::with(self.app, &id, &place.site, route)
+            let handlers = render::handlers(self.stack, table, flips, streams);
+            let route = render::subtree(self.stack, table, &handlers, place.https);
+            write(Some((place.site.clone(), route)), inside::server(table, &handlers))
         };
         Ok(match self.flip {
             // Files that nothing looks for hurt nobody; they are put right before
@@ -132,9 +151,24 @@ impl<'a> Standing<'a> {
         })
     }
 
+    /// Returns the table without the addresses that Caddy cannot have.
+    fn without_refused(&self, table: &RouteTable) -> RouteTable {
+        let mut table = table.clone();
+        for state in table.values_mut() {
+            if let Some(inside) = &mut state.inside {
+                inside.listen.retain(|listen| !self.names.refused.contains_key(listen));
+            }
+            state.inside = state.inside.take().filter(|inside| !inside.listen.is_empty());
+        }
+        table
+    }
+
     fn table(&self) -> RouteTable {
+        let inside = |name: &ServiceName| self.inside.get(name).cloned();
         let state = |(name, route): (&ServiceName, &Route)| match route {
-            Route::Direct(state) => Some((name.clone(), state.clone())),
+            Route::Direct(state) => {
+                Some((name.clone(), RouteState { inside: inside(name), ..state.clone() }))
+            }
             Route::Switched { route, stream_close_delay, dials } => {
                 let lanes = self.lanes_of(name, dials.clone());
                 let Sign { lane, standby } = lanes.answering()?;
@@ -147,6 +181,7 @@ impl<'a> Standing<'a> {
                     backend: lanes.backend(lane)?,
                     standby,
                     stream_close_delay: *stream_close_delay,
+                    inside: inside(name),
                 };
                 Some((name.clone(), state))
             }

@@ -12,10 +12,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::{
     Digest, ImageRef, Memory, Observed, ReleaseId, ServiceName, Slot, SlotChoice, Snapshot, Stack,
-    StackName, Strategy, Timestamp, memory::Placement, snapshot::FlipMechanism, time::Now,
+    StackName, Strategy, Timestamp,
+    memory::Placement,
+    snapshot::{FlipMechanism, NameMechanism},
+    time::Now,
 };
 use crate::plan::{
-    Plan, ServiceState, WaitingOn,
+    Plan, ServiceState, WaitingOn, names,
     view::{Replica, View, World, count, why_unknown},
 };
 
@@ -66,6 +69,9 @@ pub struct ProxyStanding {
     /// for a stack without one.
     #[serde(default)]
     pub flip: Option<FlipMechanism>,
+    /// Who can answer to the services' names; None likewise.
+    #[serde(default)]
+    pub names: Option<NameMechanism>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,8 +95,12 @@ pub struct ServiceStatus {
     #[serde(skip)]
     pub barriers: Vec<WaitingOn>,
     pub declared: Declared,
-    /// The hosts of its route.
+    /// The hosts of its route; none for one that is for the inside only.
     pub hosts: Vec<String>,
+    /// Who answers to its name in containers that are created now; None without
+    /// a route, and while the proxy cannot be seen.
+    #[serde(default)]
+    pub name_answered: Option<NameMechanism>,
     pub replicas: ReplicaCount,
     pub hold: Option<HoldStatus>,
     pub slots: Slots,
@@ -217,6 +227,7 @@ pub fn report(
             version: version
                 .map(|version| format!("{}.{}.{}", version.major, version.minor, version.patch)),
             flip: proxy.map(|proxy| proxy.flip.clone()),
+            names: proxy.map(|proxy| proxy.names.clone()),
         },
         services,
         orphans: orphans.into_iter().cloned().collect(),
@@ -250,6 +261,7 @@ fn service_status(view: &View, plan: &Plan) -> ServiceStatus {
             },
         },
         hosts: service.route.as_ref().map(|route| route.hosts.clone()).unwrap_or_default(),
+        name_answered: names::answers(view.world, service),
         replicas: ReplicaCount {
             ready: active.as_ref().map_or(0, |active| match view.is_done(active) {
                 true => service.replicas,

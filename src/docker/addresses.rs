@@ -4,12 +4,15 @@
 use std::collections::{BTreeMap, HashMap};
 
 use bollard::{
-    models::{ContainerSummary, EndpointSettings, Network},
+    models::{ContainerSummary, EndpointSettings, Ipam, Network},
     query_parameters::{ListContainersOptionsBuilder, ListNetworksOptions},
 };
 use std::net::IpAddr;
 
-use crate::domain::snapshot::{AddressRange, HostNetwork};
+use crate::domain::{
+    Subnet,
+    snapshot::{AddressRange, Gateway, HostNetwork},
+};
 
 use super::{
     Docker,
@@ -28,7 +31,8 @@ impl Docker {
         for network in within(CALL_DEADLINE, listing).await? {
             let ours = if self.is_own(&network) { ours(&network) } else { None };
             if let Some(name) = network.name {
-                let seen = HostNetwork { ours, taken: BTreeMap::new() };
+                let gateway = gateway(network.driver.as_deref(), network.internal, network.ipam);
+                let seen = HostNetwork { ours, taken: BTreeMap::new(), gateway };
                 networks.insert(name, seen);
             }
         }
@@ -54,6 +58,18 @@ impl Docker {
 fn ours(network: &Network) -> Option<AddressRange> {
     let configs = network.ipam.as_ref()?.config.as_ref()?;
     configs.iter().find_map(subnet::ours)
+}
+
+/// Returns this host's own address on a bridge with a way out.
+fn gateway(driver: Option<&str>, internal: Option<bool>, ipam: Option<Ipam>) -> Option<Gateway> {
+    if driver != Some("bridge") || internal == Some(true) {
+        return None;
+    }
+    ipam?.config?.into_iter().find_map(|config| {
+        let address = config.gateway?.parse().ok()?;
+        let (_, prefix) = config.subnet.as_deref()?.split_once('/')?;
+        Some(Gateway { address, subnet: Subnet::around(address, prefix.parse().ok()?)? })
+    })
 }
 
 /// Returns every address that a container has or was assigned, by network.

@@ -14,6 +14,7 @@ use super::{
     connection::LOOK_DEADLINE,
     failure::{CallError, within},
     image::Mark,
+    listening,
 };
 
 impl Docker {
@@ -31,6 +32,7 @@ impl Docker {
             networks,
             volumes: volumes.volumes.into_iter().flatten().map(|volume| volume.name).collect(),
             disk: root_dir.and_then(disk_of),
+            listening: self.is_local.then(listening::read).flatten(),
         })
     }
 

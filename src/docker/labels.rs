@@ -26,6 +26,10 @@ pub const ROUTE_PORT: &str = "quaymaster.route_port";
 /// there, as JSON. Only on engines that join no more than one at creation.
 pub const LATE_NETWORKS: &str = "quaymaster.late_networks";
 
+/// The services whose names lead to the proxy by the container's hosts file, with
+/// `,` between them; absent if none does.
+pub const CALLS_BY_PROXY: &str = "quaymaster.calls_by_proxy";
+
 /// On a network that is there only to learn which subnet is free.
 pub const SCOUT: &str = "quaymaster.scout";
 
@@ -42,6 +46,7 @@ pub(super) struct Identity {
     pub image: ImageRef,
     pub digest: Digest,
     pub route_port: Option<u16>,
+    pub calls_by_proxy: BTreeSet<ServiceName>,
 }
 
 /// Why labels cannot be read.
@@ -69,6 +74,10 @@ pub(super) fn of_new(stack: &StackName, new: &NewContainer) -> HashMap<String, S
     labels.extend(ours.map(|(name, value)| (name.to_owned(), value)));
     if let Some(port) = new.release.spec.route_port {
         labels.insert(ROUTE_PORT.to_owned(), port.to_string());
+    }
+    if !new.hosts.is_empty() {
+        let names: Vec<&str> = new.hosts.keys().map(ServiceName::as_str).collect();
+        labels.insert(CALLS_BY_PROXY.to_owned(), names.join(","));
     }
     labels
 }
@@ -102,6 +111,12 @@ pub(super) fn read(labels: &HashMap<String, String>) -> Result<Identity, BadLabe
             .get(ROUTE_PORT)
             .map(|port| port.parse().map_err(bad(ROUTE_PORT)))
             .transpose()?,
+        calls_by_proxy: labels
+            .get(CALLS_BY_PROXY)
+            .map(|names| names.split(',').map(|name| name.parse().map_err(bad(CALLS_BY_PROXY))))
+            .into_iter()
+            .flatten()
+            .collect::<Result<_, _>>()?,
     })
 }
 

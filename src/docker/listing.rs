@@ -12,9 +12,9 @@ use bollard::models::{
 };
 
 use crate::domain::{
-    Container, ContainerId,
+    Container, ContainerId, Subnet,
     image::BadImage,
-    snapshot::{ContainerState, Health},
+    snapshot::{ContainerState, Gateway, Health},
 };
 
 use super::labels::{self, BadLabels};
@@ -37,14 +37,14 @@ pub(super) enum Unreadable {
 pub(super) fn read(summary: ContainerSummary) -> Result<Container, Unreadable> {
     let identity = labels::read(summary.labels.as_ref().ok_or(Unreadable::Missing("labels"))?)?;
     let state = state(&summary)?;
-    let addresses = match state {
-        ContainerState::Running { .. } => addresses(&summary),
+    let (addresses, gateways) = match state {
+        ContainerState::Running { .. } => (addresses(&summary), gateways(&summary)),
         // It still shows its old address, which may be another's by now.
         ContainerState::Created
         | ContainerState::Restarting
         | ContainerState::Paused
         | ContainerState::Exited { .. }
-        | ContainerState::Removing => BTreeMap::new(),
+        | ContainerState::Removing => (BTreeMap::new(), BTreeMap::new()),
     };
     Ok(Container {
         name: name(&summary).ok_or(Unreadable::Missing("name"))?,
@@ -59,6 +59,8 @@ pub(super) fn read(summary: ContainerSummary) -> Result<Container, Unreadable> {
         route_port: identity.route_port,
         state,
         addresses,
+        gateways,
+        calls_by_proxy: identity.calls_by_proxy,
         created_at: summary.created.unwrap_or(0),
     })
 }
@@ -114,15 +116,29 @@ fn health(summary: &ContainerSummary, status: &str) -> Option<Health> {
 }
 
 fn addresses(summary: &ContainerSummary) -> BTreeMap<String, IpAddr> {
-    let networks =
-        summary.network_settings.as_ref().and_then(|settings| settings.networks.as_ref());
-    let mut addresses = BTreeMap::new();
-    for (network, endpoint) in networks.into_iter().flatten() {
-        if let Some(address) = address(endpoint) {
-            addresses.insert(network.clone(), address);
-        }
-    }
-    addresses
+    let with_address = |(network, endpoint): (&String, &EndpointSettings)| {
+        Some((network.clone(), address(endpoint)?))
+    };
+    endpoints(summary).filter_map(with_address).collect()
+}
+
+fn gateways(summary: &ContainerSummary) -> BTreeMap<String, Gateway> {
+    let with_gateway = |(network, endpoint): (&String, &EndpointSettings)| {
+        Some((network.clone(), gateway(endpoint)?))
+    };
+    endpoints(summary).filter_map(with_gateway).collect()
+}
+
+fn endpoints(summary: &ContainerSummary) -> impl Iterator<Item = (&String, &EndpointSettings)> {
+    let settings = summary.network_settings.as_ref();
+    settings.and_then(|settings| settings.networks.as_ref()).into_iter().flatten()
+}
+
+/// None on a network without a way out: there the field is empty.
+fn gateway(endpoint: &EndpointSettings) -> Option<Gateway> {
+    let address = endpoint.gateway.as_deref()?.parse().ok()?;
+    let prefix = u8::try_from(endpoint.ip_prefix_len?).ok()?;
+    Some(Gateway { address, subnet: Subnet::around(address, prefix)? })
 }
 
 fn address(endpoint: &EndpointSettings) -> Option<IpAddr> {
@@ -144,9 +160,10 @@ mod tests {
             "State": state, "Status": status,
             "Labels": labels::of_new(&stack, &new_container("web")),
             "NetworkSettings": { "Networks": {
-                "shop_default": { "IPAddress": "172.18.0.3", "GlobalIPv6Address": "" },
+                "shop_default": { "IPAddress": "172.18.0.3", "GlobalIPv6Address": "",
+                    "Gateway": "172.18.0.1", "IPPrefixLen": 16 },
                 "six": { "IPAddress": "", "GlobalIPv6Address": "fd00::3" },
-                "none": { "IPAddress": "", "GlobalIPv6Address": "" },
+                "none": { "IPAddress": "", "GlobalIPv6Address": "", "Gateway": "", "IPPrefixLen": 0 },
             } },
         });
         serde_json::from_value(json).expect("bollard's own shape")
@@ -160,6 +177,12 @@ mod tests {
         let addresses: Vec<String> =
             container.addresses.iter().map(|(name, at)| format!("{name} {at}")).collect();
         assert_eq!(addresses, ["shop_default 172.18.0.3", "six fd00::3"]);
+        let gateways: Vec<String> = container
+            .gateways
+            .iter()
+            .map(|(name, at)| format!("{name} {} of {}", at.address, at.subnet))
+            .collect();
+        assert_eq!(gateways, ["shop_default 172.18.0.1 of 172.18.0.0/16"]);
     }
 
     #[test]
@@ -172,7 +195,7 @@ mod tests {
             ("paused", "Up 3 seconds (Paused)"),
         ] {
             let container = read(listed(state, status)).expect("readable");
-            assert!(container.addresses.is_empty(), "{state}");
+            assert!(container.addresses.is_empty() && container.gateways.is_empty(), "{state}");
         }
     }
 

@@ -26,6 +26,7 @@ mod host;
 mod image;
 pub mod labels;
 mod lifecycle;
+mod listening;
 mod listing;
 mod logs;
 mod network;
@@ -253,6 +254,7 @@ mod tests {
             replica: 1,
             release: Release::new(image, digest.clone(), digest, spec),
             addresses: BTreeMap::new(),
+            hosts: BTreeMap::new(),
         }
     }
 }

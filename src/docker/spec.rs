@@ -1,6 +1,6 @@
 //! A replica to create, as the body of Docker's create call.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bollard::models::{
     ContainerCreateBody, EndpointIpamConfig, EndpointSettings, HealthConfig, HostConfig,
@@ -11,7 +11,7 @@ use std::{net::IpAddr, time::Duration};
 
 use crate::{
     domain::{
-        ContainerSpec, StackName,
+        ContainerSpec, ServiceName, StackName,
         release::{Healthcheck, MountSource, NetworkAttachment, RestartPolicy},
     },
     plan::NewContainer,
@@ -56,7 +56,7 @@ pub(super) fn create_body(
                     .collect(),
             ),
         }),
-        host_config: Some(host_config(spec)),
+        host_config: Some(host_config(spec, &new.hosts)),
         ..Default::default()
     }
 }
@@ -149,8 +149,10 @@ fn exposed_ports(spec: &ContainerSpec) -> Vec<String> {
     ports.into_iter().collect()
 }
 
-fn host_config(spec: &ContainerSpec) -> HostConfig {
+fn host_config(spec: &ContainerSpec, hosts: &BTreeMap<ServiceName, IpAddr>) -> HostConfig {
     let resources = &spec.resources;
+    let declared = spec.extra_hosts.iter().map(|(host, at)| format!("{host}:{at}"));
+    let extra_hosts = declared.chain(hosts.iter().map(|(name, at)| format!("{name}:{at}")));
     HostConfig {
         network_mode: spec.networks.first().map(|first| first.network.clone()),
         restart_policy: Some(restart_policy(RestartPolicy::No)),
@@ -168,7 +170,7 @@ fn host_config(spec: &ContainerSpec) -> HostConfig {
             typ: Some(logging.driver.clone().unwrap_or_default()),
             config: Some(logging.options.clone().into_iter().collect()),
         }),
-        extra_hosts: Some(spec.extra_hosts.iter().map(|(h, at)| format!("{h}:{at}")).collect()),
+        extra_hosts: Some(extra_hosts.collect()),
         ulimits: Some(
             spec.ulimits
                 .iter()

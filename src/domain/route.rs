@@ -8,12 +8,13 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{ReleaseId, ServiceName, Slot};
+use super::{ReleaseId, ServiceName, Slot, Subnet};
 
 /// The public side of a service: which requests are its own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Route {
-    /// Host names, lower case, at least one.
+    /// Host names, lower case; none for a service that only the stack's own
+    /// containers call, by its name.
     pub hosts: Vec<String>,
     /// A Caddy path pattern: `/*` is everything, `/api/*` a prefix.
     pub path: String,
@@ -41,6 +42,19 @@ pub struct RouteState {
     /// How long a stream or WebSocket may outlive a change of the proxy's
     /// configuration: the service's `drain_timeout`.
     pub stream_close_delay: Duration,
+    /// Where containers of the stack reach the same by the service's name; None
+    /// where the name is left to the engine.
+    #[serde(default)]
+    pub inside: Option<Inside>,
+}
+
+/// Where the proxy answers to a service's name, and whom.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inside {
+    /// The host's own address on each network of the service, at the route's port.
+    pub listen: BTreeSet<SocketAddr>,
+    /// The subnets of these networks: nobody else is answered.
+    pub from: BTreeSet<Subnet>,
 }
 
 impl RouteState {

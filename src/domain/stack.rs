@@ -32,6 +32,15 @@ impl Stack {
         format!("{}_default", self.name)
     }
 
+    /// Returns whether a network is a bridge of ours, on which the gateway is this
+    /// host: not one that somebody else made, and not one without a way out.
+    pub fn has_bridge(&self, network: &str) -> bool {
+        let spec = self.networks.get(network);
+        spec.is_some_and(|spec| {
+            spec.driver.as_deref().is_none_or(|driver| driver == "bridge") && !spec.internal
+        })
+    }
+
     /// Returns whether any service has a route.
     pub fn has_routes(&self) -> bool {
         self.services.values().any(|service| service.route.is_some())
@@ -46,6 +55,8 @@ pub struct ProxyConfig {
     pub listen: Option<String>,
     #[serde(default)]
     pub flip: FlipChoice,
+    #[serde(default)]
+    pub names: NameChoice,
 }
 
 /// `proxy.caddy.flip`: by which means traffic is to move between slots.
@@ -58,6 +69,19 @@ pub enum FlipChoice {
     AdminApi,
     /// The switch file, or nothing moves.
     SwitchFile,
+}
+
+/// `proxy.caddy.names`: who is to answer when a container calls a service by its
+/// name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NameChoice {
+    /// Caddy where it can hold the addresses at any time, else Docker.
+    #[default]
+    Auto,
+    Caddy,
+    /// Docker's network aliases, which reach every replica.
+    Docker,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -378,8 +378,9 @@ fn create(view: &View, aim: &Aim, release: &Release, replica: u32) -> Step {
     let slot = aim.placement.slot;
     let name = format!("{}-{service}-{slot}-{}-{replica}", view.world.stack.name, release.id);
     let release = release.clone();
-    let (service, addresses) = (service.clone(), BTreeMap::new());
-    Step::Create(Box::new(NewContainer { name, service, slot, replica, release, addresses }))
+    let (service, addresses, hosts) = (service.clone(), BTreeMap::new(), BTreeMap::new());
+    let new = NewContainer { name, service, slot, replica, release, addresses, hosts };
+    Step::Create(Box::new(new))
 }
 
 /// Returns whether a dependency's condition is met.

@@ -13,6 +13,7 @@
 //! | `routing` | which release answers the route |
 //! | `blue_green`, `rolling`, `recreate` | how one release replaces another |
 //! | `addresses` | which address a new replica gets |
+//! | `names` | who answers to a service's name inside the stack |
 //! | `orphans`, `prune` | what nothing declares or needs any more |
 //! | `drain` | whether a request can still be in flight to a replica |
 //! | `watch` | what is remembered of each container |
@@ -25,6 +26,7 @@ mod blue_green;
 pub mod check;
 mod draft;
 mod drain;
+pub mod names;
 mod operator;
 mod orphans;
 mod pace;
@@ -175,6 +177,7 @@ fn finish(world: World, mut plan: Plan) -> Plan {
     pace::slow_down(world, &mut plan);
     plan.wants_host &= world.seen.host.known().is_none();
     addresses::assign(world, &mut plan);
+    names::tell(world, &mut plan);
     let waits = || plan.services.values().flat_map(|service| &service.waiting_on);
     let drains = waits().any(|wait| matches!(wait, WaitingOn::Drain { .. }));
     let has_asked = world.seen.in_flight != Observed::Unknown(ObserveFailure::NotAsked);
@@ -228,7 +231,8 @@ fn write_routes(
     for (name, draft) in drafts {
         let service = &world.stack.services[*name];
         let Some(route) = &service.route else { continue };
-        let observed = proxy.table.get(*name).map(|state| &state.backend);
+        let stands = proxy.table.get(*name);
+        let observed = stands.map(|state| &state.backend);
         let observed =
             observed.filter(|backend| !routing::has_passed_to_others(&views[*name], backend));
         let Some(backend) = draft.backend.as_ref().or(observed) else { continue };
@@ -237,6 +241,7 @@ fn write_routes(
             backend: backend.clone(),
             standby: draft.standby.clone(),
             stream_close_delay: service.rollout.drain_timeout,
+            inside: names::inside(world, service, stands.and_then(|s| s.inside.as_ref())),
         };
         table.insert((*name).clone(), state);
     }

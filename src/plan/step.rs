@@ -81,6 +81,8 @@ pub struct NewContainer {
     /// Docker's name of a network → the address there; on the others the engine
     /// chooses.
     pub addresses: BTreeMap<String, IpAddr>,
+    /// A service's name → where the proxy answers to it, for its hosts file.
+    pub hosts: BTreeMap<ServiceName, IpAddr>,
 }
 
 fn release_id_only<S: serde::Serializer>(release: &Release, out: S) -> Result<S::Ok, S::Error> {

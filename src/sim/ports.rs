@@ -7,7 +7,7 @@
 mod around;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     future::{Future, pending, poll_fn},
     sync::{Arc, Mutex, MutexGuard},
     task::Poll,
@@ -250,6 +250,7 @@ impl Engine for SimPort {
                 networks: world.docker.host_networks(),
                 volumes: world.docker.volumes.clone(),
                 disk: Some(world.registry.disk),
+                listening: Some(BTreeSet::new()),
             })
         };
         self.call(Call::Host, "", |_| {}, read).await

@@ -7,7 +7,10 @@ use super::{
     table::{self, Cell},
 };
 use crate::controller::status::{HoldStatus, ServiceStatus, StatusReport};
-use crate::domain::{ImageRef, Slot, snapshot::FlipMechanism};
+use crate::domain::{
+    ImageRef, Slot,
+    snapshot::{FlipMechanism, NameMechanism},
+};
 use crate::plan::ServiceState;
 
 /// Images longer than this are shortened where the page is narrow.
@@ -46,9 +49,15 @@ fn headline(page: Page, report: &StatusReport) -> Vec<String> {
     if let Some(FlipMechanism::SwitchFile) = &report.proxy.flip {
         facts += " · flips by switch file";
     }
+    if let Some(NameMechanism::Caddy) = &report.proxy.names {
+        facts += " · names by Caddy";
+    }
     lines.extend(page.indented(0, &facts).iter().map(|line| page.paint(Ink::Dim, line)));
     if let Some(FlipMechanism::AdminApi { why }) = &report.proxy.flip {
         let text = format!("Flips go through Caddy's admin API: {}", harmless(why));
+        lines.extend(page.indented(0, &text).iter().map(|line| page.paint(Ink::Dim, line)));
+    }
+    for text in names(report) {
         lines.extend(page.indented(0, &text).iter().map(|line| page.paint(Ink::Dim, line)));
     }
 
@@ -88,6 +97,31 @@ fn headline(page: Page, report: &StatusReport) -> Vec<String> {
         lines.extend(page.indented(0, &text).iter().map(|line| page.paint(Ink::Busy, line)));
     }
     lines
+}
+
+/// Returns what is to be said of names that do not lead to what is active.
+fn names(report: &StatusReport) -> Vec<String> {
+    let of_all = match &report.proxy.names {
+        Some(NameMechanism::Docker { why }) => Some(why),
+        Some(NameMechanism::Caddy) | None => None,
+    };
+    let mut texts = Vec::new();
+    if let Some(why) = of_all.filter(|_| report.services.iter().any(|s| s.name_answered.is_some()))
+    {
+        texts.push(format!("Names reach every replica, by Docker: {}", harmless(why)));
+    }
+    for service in &report.services {
+        let Some(NameMechanism::Docker { why }) = &service.name_answered else { continue };
+        let name = &service.name;
+        if of_all.is_none() {
+            texts.push(format!("{name} is reached by Docker's alias: {}", harmless(why)));
+        }
+        if service.hosts.is_empty() {
+            texts
+                .push(format!("{name} is for the inside only, and its name reaches every replica"));
+        }
+    }
+    texts
 }
 
 fn row(page: Page, service: &ServiceStatus) -> [Cell; 6] {

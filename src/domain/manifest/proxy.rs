@@ -1,8 +1,8 @@
-//! `proxy:` — where Caddy's admin API is, and how traffic moves through it.
+//! `proxy:` — where Caddy's admin API is, and what goes through it by which means.
 
 use std::path::PathBuf;
 
-use crate::domain::stack::{AdminEndpoint, FlipChoice, ProxyConfig};
+use crate::domain::stack::{AdminEndpoint, FlipChoice, NameChoice, ProxyConfig};
 
 use super::{
     fields::{Fields, NO_REFUSALS, refuse_name},
@@ -17,6 +17,9 @@ const FLIPS: [(&str, FlipChoice); 3] = [
     ("admin-api", FlipChoice::AdminApi),
     ("switch-file", FlipChoice::SwitchFile),
 ];
+
+const NAMES: [(&str, NameChoice); 3] =
+    [("auto", NameChoice::Auto), ("caddy", NameChoice::Caddy), ("docker", NameChoice::Docker)];
 
 /// Caddy's own default.
 const ADMIN_PORT: u16 = 2019;
@@ -35,6 +38,7 @@ pub(super) fn read(reader: &mut Reader<'_>, node: &Node) -> Option<ProxyConfig> 
             admin: default_admin(),
             listen: None,
             flip: FlipChoice::default(),
+            names: NameChoice::default(),
         });
     }
     let mut fields = Fields::of(reader.map(&caddy.value, "a map such as `{ admin: … }`")?);
@@ -56,6 +60,7 @@ pub(super) fn read(reader: &mut Reader<'_>, node: &Node) -> Option<ProxyConfig> 
         )
     });
     let flip = fields.get("flip").map(|entry| read_flip(reader, entry));
+    let names = fields.get("names").map(|entry| read_names(reader, entry));
     fields.finish(reader, &NO_REFUSALS);
     Some(ProxyConfig {
         admin: admin?,
@@ -66,6 +71,10 @@ pub(super) fn read(reader: &mut Reader<'_>, node: &Node) -> Option<ProxyConfig> 
         flip: match flip {
             Some(flip) => flip?,
             None => FlipChoice::default(),
+        },
+        names: match names {
+            Some(names) => names?,
+            None => NameChoice::default(),
         },
     })
 }
@@ -84,6 +93,22 @@ fn read_flip(reader: &mut Reader<'_>, entry: &Entry) -> Option<FlipChoice> {
         );
     }
     found.map(|(_, flip)| *flip)
+}
+
+fn read_names(reader: &mut Reader<'_>, entry: &Entry) -> Option<NameChoice> {
+    let text = reader.text(&entry.value, "`auto`, `caddy` or `docker`")?;
+    let found = NAMES.iter().find(|(name, _)| *name == text.value);
+    if found.is_none() {
+        refuse_name(
+            reader,
+            text.span,
+            format!("`{}` cannot answer to names", text.shown()),
+            &text.value,
+            NAMES.iter().map(|(name, _)| *name),
+            "write `auto`, `caddy` or `docker`",
+        );
+    }
+    found.map(|(_, names)| *names)
 }
 
 fn default_admin() -> AdminEndpoint {

@@ -37,8 +37,14 @@ pub(super) fn read(
     let mut fields = Fields::of(reader.map(&entry.value, example)?);
     let (host, hosts) = (fields.get("host"), fields.get("hosts"));
     let (path, port) = (fields.get("path"), fields.get("port"));
+    let internal = fields.get("internal");
     fields.finish(reader, &REFUSALS);
-    let hosts = read_hosts(reader, entry.key_span, host, hosts);
+    let internal = internal.map_or(Some(false), |internal| reader.flag(&internal.value));
+    let hosts = match internal {
+        Some(true) => no_hosts(reader, [host, hosts, path].into_iter().flatten()),
+        Some(false) => read_hosts(reader, entry.key_span, host, hosts),
+        None => None,
+    };
     let path = match path {
         Some(path) => reader.parsed(
             &path.value,
@@ -55,6 +61,20 @@ pub(super) fn read(
     let (hosts, path, port) = (hosts?, path?, port?);
     let names = hosts.iter().map(|host| host.value.clone()).collect();
     Some(ReadRoute { route: Route { hosts: names, path, port }, span: entry.key_span, hosts })
+}
+
+/// A route for the inside only has no hosts, and every path.
+fn no_hosts<'a>(
+    reader: &mut Reader<'_>,
+    written: impl Iterator<Item = &'a Entry>,
+) -> Option<Vec<Text>> {
+    let mut is_right = true;
+    for entry in written {
+        is_right = false;
+        let help = "remove it, or `internal: true`: from inside, the service's name leads to it";
+        reader.refuse(entry.key_span, "a route that is `internal` has no host and no path", help);
+    }
+    is_right.then(Vec::new)
 }
 
 fn read_hosts(

@@ -1,13 +1,14 @@
 //! Containers as the engine lists them.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     net::{IpAddr, SocketAddr},
 };
 
 use serde::{Deserialize, Serialize};
 
+use super::Gateway;
 use crate::domain::{Digest, ImageId, ImageRef, ReleaseId, ServiceName, Slot};
 
 /// The engine's id of a container.
@@ -50,6 +51,12 @@ pub struct Container {
     /// Docker's name of a network → the address there. Only of a running
     /// container: an exited one still shows an address that may be another's.
     pub addresses: BTreeMap<String, IpAddr>,
+    /// Docker's name of a network → what it has for its gateway there. Only of a
+    /// running container.
+    pub gateways: BTreeMap<String, Gateway>,
+    /// The services whose names lead to the proxy, by its own hosts file: for as
+    /// long as it lives.
+    pub calls_by_proxy: BTreeSet<ServiceName>,
     /// Wall-clock seconds; compared with one another only.
     pub created_at: i64,
 }

@@ -2,12 +2,12 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
 };
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{Digest, ImageId, ImageRef, Resolution};
+use crate::domain::{Digest, ImageId, ImageRef, Resolution, Subnet};
 
 /// Images, networks, volumes and disk of a host.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +19,9 @@ pub struct Host {
     pub volumes: BTreeSet<String>,
     /// The disk that holds the images; None where it cannot be read from here.
     pub disk: Option<Disk>,
+    /// The addresses on which anything on this host listens; None where that
+    /// cannot be read from here.
+    pub listening: Option<BTreeSet<SocketAddr>>,
 }
 
 /// A network of a host.
@@ -30,6 +33,15 @@ pub struct HostNetwork {
     /// The addresses that containers have, or will have once they start, and the
     /// containers' names. Empty where none are ours to assign.
     pub taken: BTreeMap<IpAddr, String>,
+    /// Where its containers reach this host; None where they do not.
+    pub gateway: Option<Gateway>,
+}
+
+/// This host's own address on a bridge, and the subnet of the bridge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Gateway {
+    pub address: Ipv4Addr,
+    pub subnet: Subnet,
 }
 
 /// IPv4 addresses, from the first to the last.

@@ -16,9 +16,9 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 pub use container::{Container, ContainerId, ContainerState, Health, ProbeStanding};
-pub use host::{AddressRange, Disk, Host, HostNetwork, LocalImage};
+pub use host::{AddressRange, Disk, Gateway, Host, HostNetwork, LocalImage};
 pub use outcome::{Failure, FailureKind, Outcome, Subject, Work};
-pub use proxy::{FlipMechanism, InFlight, ProxyState, ProxyVersion, Unlisted};
+pub use proxy::{FlipMechanism, InFlight, NameMechanism, ProxyState, ProxyVersion, Unlisted};
 
 use super::ImageRef;
 

@@ -24,6 +24,10 @@ pub struct ProxyState {
     pub idle: BTreeMap<ServiceName, BTreeSet<SocketAddr>>,
     /// How the next write moves traffic.
     pub flip: FlipMechanism,
+    /// Who can answer to a service's name.
+    pub names: NameMechanism,
+    /// Addresses on which the proxy was found unable to listen, and why.
+    pub refused: BTreeMap<SocketAddr, String>,
     /// None where the proxy does not tell.
     pub version: Option<ProxyVersion>,
 }
@@ -40,6 +44,17 @@ pub enum FlipMechanism {
     AdminApi { why: String },
     /// Nothing moves: the file asks for the switch file, which cannot be had.
     Blocked { why: String },
+}
+
+/// Who answers to a service's name on the stack's networks, for people.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "by")]
+pub enum NameMechanism {
+    /// The proxy: what is active, as from outside.
+    #[default]
+    Caddy,
+    /// The engine: every replica, ready or not.
+    Docker { why: String },
 }
 
 /// How many requests the proxy has in flight, by the address they were sent to:

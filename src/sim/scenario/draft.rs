@@ -11,7 +11,7 @@ use crate::{
         ContainerSpec, DependsOn, Failover, ImageRef, Probe, ProbeCheck, Rollout, Route, Secret,
         Service, ServiceKind, ServiceName, SlotChoice, Stack, Strategy,
         release::{Healthcheck, Mount, MountSource, NetworkAttachment, RestartPolicy},
-        stack::{AdminEndpoint, FlipChoice, NetworkSpec, ProxyConfig, VolumeSpec},
+        stack::{AdminEndpoint, FlipChoice, NameChoice, NetworkSpec, ProxyConfig, VolumeSpec},
     },
     sim::world::{Shelf, Version, behaviour::Behaviour},
 };
@@ -142,7 +142,12 @@ pub fn stack_of(drafts: &[ServiceDraft]) -> Arc<Stack> {
     let admin = AdminEndpoint::Tcp { host: "127.0.0.1".to_owned(), port: 2019 };
     Arc::new(Stack {
         name: STACK.parse().expect("a valid name"),
-        proxy: Some(ProxyConfig { admin, listen: None, flip: FlipChoice::default() }),
+        proxy: Some(ProxyConfig {
+            admin,
+            listen: None,
+            flip: FlipChoice::default(),
+            names: NameChoice::default(),
+        }),
         volumes: volumes.map(|draft| (volume(draft.name), VolumeSpec::default())).collect(),
         services,
         networks: BTreeMap::from([(NETWORK.to_owned(), NetworkSpec::default())]),

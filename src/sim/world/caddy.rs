@@ -8,7 +8,7 @@ use std::{
 use crate::{
     domain::{
         RouteTable, ServiceName, Slot,
-        snapshot::{FlipMechanism, ProxyState, ProxyVersion},
+        snapshot::{FlipMechanism, NameMechanism, ProxyState, ProxyVersion},
     },
     sim::prng,
 };
@@ -80,6 +80,8 @@ impl Caddy {
             intact: self.intact,
             idle: self.idle(),
             flip: FlipMechanism::SwitchFile,
+            names: NameMechanism::Caddy,
+            refused: BTreeMap::new(),
             version: Some(ProxyVersion { major: 2, minor: 11, patch: 0 }),
         }
     }

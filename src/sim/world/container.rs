@@ -11,7 +11,7 @@ use crate::{
     plan::NewContainer,
 };
 
-use super::behaviour::Behaviour;
+use super::{behaviour::Behaviour, docker::gateway};
 
 /// Milliseconds after which Docker's own health check has spoken.
 const HEALTH_INTERVAL: i64 = 1_000;
@@ -122,6 +122,8 @@ impl SimContainer {
             route_port: labels.release.spec.route_port,
             state,
             addresses: self.addresses.clone(),
+            gateways: self.addresses.keys().map(|name| (name.clone(), gateway(name))).collect(),
+            calls_by_proxy: labels.hosts.keys().cloned().collect(),
             created_at: self.created_at / 1000,
         })
     }

@@ -7,9 +7,9 @@ use std::{
 
 use crate::{
     domain::{
-        Container, ContainerId, ImageId,
+        Container, ContainerId, ImageId, Subnet,
         release::RestartPolicy,
-        snapshot::{AddressRange, Failure, FailureKind, HostNetwork},
+        snapshot::{AddressRange, Failure, FailureKind, Gateway, HostNetwork},
     },
     plan::NewContainer,
 };
@@ -181,7 +181,8 @@ impl Docker {
                 [assigned, present].map(|at| at.map(|at| (at, container.name.clone())))
             });
             let taken = taken.flatten().collect();
-            HostNetwork { ours: Some(AddressRange { first, last }), taken }
+            let (ours, gateway) = (Some(AddressRange { first, last }), Some(gateway(name)));
+            HostNetwork { ours, taken, gateway }
         };
         self.networks.iter().map(|name| (name.clone(), network(name))).collect()
     }
@@ -318,13 +319,20 @@ impl Docker {
 /// The last host number on each network that is ours to assign.
 const OURS: u8 = 127;
 
+/// Returns the host's own address on a network.
+pub fn gateway(network: &str) -> Gateway {
+    let address = [10, 0, octet(network), 1].into();
+    Gateway { address, subnet: Subnet::around(address, 24).expect("a prefix of a subnet") }
+}
+
 fn octet(network: &str) -> u8 {
     u8::try_from(network.len() % 200).expect("less than 200")
 }
 
 /// Returns whether both are the same replica, wherever it is to stand.
 fn is_same(one: &NewContainer, other: &NewContainer) -> bool {
-    NewContainer { addresses: other.addresses.clone(), ..one.clone() } == *other
+    let (addresses, hosts) = (other.addresses.clone(), other.hosts.clone());
+    NewContainer { addresses, hosts, ..one.clone() } == *other
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use quaymaster::{
     domain::{
         Slot,
         snapshot::FailureKind,
-        stack::{AdminEndpoint, FlipChoice, ProxyConfig},
+        stack::{AdminEndpoint, FlipChoice, NameChoice, ProxyConfig},
     },
     ports::Proxy,
 };
@@ -36,7 +36,12 @@ async fn contested(binary: &Path, apps: serde_json::Value) -> Contested {
     Contested {
         at: Arc::new(at),
         tap,
-        config: ProxyConfig { admin, listen: None, flip: FlipChoice::AdminApi },
+        config: ProxyConfig {
+            admin,
+            listen: None,
+            flip: FlipChoice::AdminApi,
+            names: NameChoice::Docker,
+        },
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod conflict;
 mod in_flight;
+mod inside;
 mod observe;
 mod place;
 mod repair;
@@ -51,6 +52,7 @@ fn state(host: &str, path: &str, slot: Slot, dials: &[SocketAddr]) -> RouteState
         },
         standby: None,
         stream_close_delay: Duration::from_secs(30),
+        inside: None,
     }
 }
 

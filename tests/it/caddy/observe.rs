@@ -6,7 +6,7 @@ use quaymaster::{
     domain::{
         RouteTable, Slot,
         snapshot::FailureKind,
-        stack::{AdminEndpoint, FlipChoice, ProxyConfig},
+        stack::{AdminEndpoint, FlipChoice, NameChoice, ProxyConfig},
     },
     ports::Proxy,
 };
@@ -103,7 +103,12 @@ async fn a_caddy_that_is_down_is_a_transient_failure_that_names_it() {
     let tcp = AdminEndpoint::Tcp { host: "127.0.0.1".into(), port: port::free() };
     let unix = AdminEndpoint::Unix("/nonexistent/caddy.sock".into());
     for (admin, name) in [(tcp, "http://127.0.0.1:"), (unix, "unix:///nonexistent/caddy.sock")] {
-        let config = ProxyConfig { admin, listen: None, flip: FlipChoice::AdminApi };
+        let config = ProxyConfig {
+            admin,
+            listen: None,
+            flip: FlipChoice::AdminApi,
+            names: NameChoice::Docker,
+        };
         let caddy = caddy();
         let failures = [
             caddy.observe(&config).await.unwrap_err(),
@@ -134,7 +139,12 @@ async fn what_is_not_caddy_is_said_not_to_be() {
     let address = crate::rig::backend::answering("hello").await;
     let admin = AdminEndpoint::Tcp { host: "127.0.0.1".into(), port: address.port() };
     let failure = caddy()
-        .observe(&ProxyConfig { admin, listen: None, flip: FlipChoice::AdminApi })
+        .observe(&ProxyConfig {
+            admin,
+            listen: None,
+            flip: FlipChoice::AdminApi,
+            names: NameChoice::Docker,
+        })
         .await
         .unwrap_err();
     assert_eq!(failure.kind, FailureKind::Refused);
@@ -163,5 +173,5 @@ async fn one_service_edited_beyond_recognition_hides_no_other() {
 
 fn through(tap: &Tap) -> ProxyConfig {
     let admin = AdminEndpoint::Tcp { host: "127.0.0.1".into(), port: tap.address.port() };
-    ProxyConfig { admin, listen: None, flip: FlipChoice::AdminApi }
+    ProxyConfig { admin, listen: None, flip: FlipChoice::AdminApi, names: NameChoice::Docker }
 }

@@ -68,6 +68,8 @@ fn settled(stack: &Stack) -> (Snapshot, Memory) {
             route_port: None,
             state: ContainerState::Running { health: None },
             addresses: BTreeMap::new(),
+            gateways: BTreeMap::new(),
+            calls_by_proxy: BTreeSet::new(),
             created_at: 0,
         }));
     }

@@ -68,6 +68,7 @@ pub fn every_state() -> StatusReport {
             part: PartStanding { known: true, why: None },
             version: Some("2.11.7".to_owned()),
             flip: Some(FlipMechanism::SwitchFile),
+            names: None,
         },
         services: vec![gateway, orchestrator, postgres, search, worker],
         orphans: Vec::new(),
@@ -91,6 +92,7 @@ pub fn service(name: &str, image_text: &str) -> ServiceStatus {
         barriers: Vec::new(),
         declared: Declared { image: image.clone(), slot: None },
         hosts: vec![format!("{name}.example.com")],
+        name_answered: None,
         replicas: ReplicaCount { ready: 1, declared: 1 },
         hold: None,
         slots: Slots {

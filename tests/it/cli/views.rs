@@ -14,7 +14,7 @@ use quaymaster::{
     domain::{
         Slot,
         memory::{Event, EventKind},
-        snapshot::FlipMechanism,
+        snapshot::{FlipMechanism, NameMechanism},
     },
     plan::ServiceState,
 };
@@ -81,6 +81,28 @@ fn how_traffic_moves_is_said_with_its_reason() {
         format!("{}\n{json}", view::status::render(page(80), &report, 8).join("\n"))
     });
     assert_snapshot!("status_flip", shown.join("\n\n"));
+}
+
+#[test]
+fn who_answers_to_names_is_said_with_its_reason() {
+    let docker = |why: &str| Some(NameMechanism::Docker { why: why.to_owned() });
+    let mut report = every_state();
+    report.services.truncate(2);
+    let no_other = docker("it has other ports (9090), and a name leads to one place");
+    let shown = [
+        (Some(NameMechanism::Caddy), Some(NameMechanism::Caddy)),
+        (Some(NameMechanism::Caddy), no_other),
+        (docker("Caddy is elsewhere"), docker("Caddy is elsewhere")),
+    ]
+    .map(|(all, first)| {
+        report.proxy.names = all;
+        report.services[0].name_answered = first;
+        let lines = view::status::render(page(80), &report, 8);
+        lines.into_iter().take_while(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
+    });
+    report.services[0].hosts.clear();
+    let inside_only = view::status::render(page(80), &report, 8)[3].clone();
+    assert_snapshot!("status_names", [&shown[..], &[inside_only]].concat().join("\n\n"));
 }
 
 #[test]

@@ -79,6 +79,7 @@ impl Berth {
             replica: 1,
             release: Release::new(image, id.clone(), id, spec),
             addresses: BTreeMap::new(),
+            hosts: BTreeMap::new(),
         }
     }
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use quaymaster::domain::{
     DependsOn, ProbeCheck, ServiceKind, Slot, SlotChoice, Strategy,
     release::{MountSource, PortProtocol, RestartPolicy},
-    stack::{AdminEndpoint, FlipChoice, ProxyConfig},
+    stack::{AdminEndpoint, FlipChoice, NameChoice, ProxyConfig},
 };
 
 use super::{accepted, web};
@@ -83,6 +83,7 @@ volumes: { postgres-data: {} }
             admin: AdminEndpoint::Tcp { host: "127.0.0.1".to_owned(), port: 2019 },
             listen: None,
             flip: FlipChoice::Auto,
+            names: NameChoice::Auto,
         })
     );
     assert_eq!(stack.volumes.keys().collect::<Vec<_>>(), ["dev-tools_postgres-data"]);
@@ -392,6 +393,33 @@ fn flips_go_the_way_the_file_says() {
     ] {
         assert_eq!(flip_of(caddy), flip, "{caddy}");
     }
+}
+
+#[test]
+fn names_are_answered_by_whom_the_file_says() {
+    let names_of = |caddy: &str| {
+        let text = format!(
+            "name: shop\nproxy: {{ caddy: {caddy} }}\nservices: {{ web: {{ image: a }} }}\n"
+        );
+        accepted(&text).proxy.unwrap().names
+    };
+    for (caddy, names) in [
+        ("", NameChoice::Auto),
+        ("{}", NameChoice::Auto),
+        ("{ names: auto }", NameChoice::Auto),
+        ("{ names: caddy }", NameChoice::Caddy),
+        ("{ names: \"docker\" }", NameChoice::Docker),
+    ] {
+        assert_eq!(names_of(caddy), names, "{caddy}");
+    }
+}
+
+#[test]
+fn a_route_for_the_inside_only_has_a_port_and_no_host() {
+    let route = web("route: { internal: true, port: 8001 }").route.unwrap();
+    assert_eq!((route.hosts.len(), route.path.as_str(), route.port), (0, "/*", 8001));
+    let route = web("route: { internal: false, host: a.example, port: 1 }").route.unwrap();
+    assert_eq!(route.hosts, ["a.example"]);
 }
 
 #[test]

@@ -552,6 +552,34 @@ fn a_way_to_flip_is_one_of_three() {
 }
 
 #[test]
+fn names_are_answered_by_one_of_three() {
+    for (names, reason, help) in [
+        ("cady", "`cady` cannot answer to names", "did you mean `caddy`?"),
+        ("dns", "`dns` cannot answer to names", "`auto`, `caddy` or `docker`"),
+        ("[auto]", "expected", ""),
+    ] {
+        let text = format!(
+            "name: shop\nproxy: {{ caddy: {{ names: {names} }} }}\nservices: {{ w: {{ image: a }} }}\n"
+        );
+        file_is_refused(&text, (2, 26), reason, help);
+    }
+}
+
+#[test]
+fn a_route_for_the_inside_only_has_no_host_and_no_path() {
+    let reason = "has no host and no path";
+    for (lines, column) in [
+        ("route: { internal: true, host: a.example, port: 80 }", 26),
+        ("route: { internal: true, hosts: [a.example], port: 80 }", 26),
+        ("route: { internal: true, path: /x, port: 80 }", 26),
+    ] {
+        lines_are_refused(lines, (1, column), reason, "`internal: true`");
+    }
+    let neither = "neither `true` nor `false`";
+    lines_are_refused("route: { internal: 1, port: 80 }", (1, 20), neither, "");
+}
+
+#[test]
 fn no_message_shows_what_a_variable_stands_for() {
     for lines in [
         "user: a\nslot: $TOKEN",

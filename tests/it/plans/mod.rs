@@ -4,6 +4,7 @@ mod addresses;
 mod around;
 mod blue_green;
 mod drain;
+mod names;
 mod recreate;
 mod rolling;
 mod scene;

@@ -17,7 +17,7 @@ use quaymaster::{
             AddressRange, ContainerState, Host, HostNetwork, InFlight, LocalImage, ObserveFailure,
             ProbeStanding, ProxyState, Subject, Unlisted,
         },
-        stack::{AdminEndpoint, FlipChoice, ProxyConfig},
+        stack::{AdminEndpoint, FlipChoice, NameChoice, ProxyConfig},
         time::Now,
     },
     plan::{Plan, check, plan, remember},
@@ -120,7 +120,12 @@ impl Scene {
         Scene {
             stack: Stack {
                 name: "demo".parse().expect("a name"),
-                proxy: Some(ProxyConfig { admin, listen: None, flip: FlipChoice::default() }),
+                proxy: Some(ProxyConfig {
+                    admin,
+                    listen: None,
+                    flip: FlipChoice::default(),
+                    names: NameChoice::default(),
+                }),
                 services,
                 networks: BTreeMap::new(),
                 volumes: BTreeMap::new(),
@@ -138,6 +143,7 @@ impl Scene {
                     networks: BTreeMap::from([("demo_default".to_owned(), HostNetwork::default())]),
                     volumes: BTreeSet::new(),
                     disk: None,
+                    listening: None,
                 }),
                 probes: BTreeMap::new(),
                 pulls: BTreeMap::new(),
@@ -209,6 +215,8 @@ impl Scene {
             route_port: service.spec.route_port,
             state,
             addresses: BTreeMap::from_iter(runs.then(|| ("demo_default".to_owned(), address))),
+            gateways: BTreeMap::new(),
+            calls_by_proxy: BTreeSet::new(),
             created_at: i64::try_from(position).expect("few"),
         });
         if let Observed::Known(host) = &mut self.seen.host {
@@ -242,6 +250,7 @@ impl Scene {
             },
             standby: None,
             stream_close_delay: service.rollout.drain_timeout,
+            inside: None,
         };
         for container in at_target {
             self.remember_replica(name, &container.id).traffic = Traffic::Routed;
@@ -301,7 +310,7 @@ impl Scene {
         let taken = self.containers().iter().enumerate().map(at).collect();
         let range = AddressRange { first: [10, 0, 0, 2].into(), last: [10, 0, 0, 9].into() };
         let Observed::Known(host) = &mut self.seen.host else { panic!("the host is known") };
-        let network = HostNetwork { ours: Some(range), taken };
+        let network = HostNetwork { ours: Some(range), taken, gateway: None };
         host.networks.insert("demo_default".to_owned(), network);
         self
     }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use backon::{ConstantBuilder, Retryable};
-use quaymaster::domain::stack::{AdminEndpoint, FlipChoice, ProxyConfig};
+use quaymaster::domain::stack::{AdminEndpoint, FlipChoice, NameChoice, ProxyConfig};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -151,7 +151,12 @@ impl RunningCaddy {
     }
 
     pub fn proxy_config(&self) -> ProxyConfig {
-        ProxyConfig { admin: self.admin.clone(), listen: None, flip: FlipChoice::AdminApi }
+        ProxyConfig {
+            admin: self.admin.clone(),
+            listen: None,
+            flip: FlipChoice::AdminApi,
+            names: NameChoice::Docker,
+        }
     }
 
     pub fn admin_port(&self) -> u16 {

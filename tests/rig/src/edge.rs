@@ -97,6 +97,13 @@ impl Edge {
         self.run();
     }
 
+    /// Kills it and starts it anew as it was: with the configuration that it saved
+    /// at the last change.
+    pub fn restart_resumed(&mut self) {
+        self.kill();
+        self.run_with(&["--resume"]);
+    }
+
     pub fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
             let _ = process.kill();
@@ -106,11 +113,16 @@ impl Edge {
     }
 
     pub fn run(&mut self) {
+        self.run_with(&[]);
+    }
+
+    fn run_with(&mut self, more: &[&str]) {
         let log = File::options().create(true).append(true).open(self.dir.join("caddy.log"));
         let log = log.expect("the folder is writable");
         let child = Command::new(&self.binary)
             .arg("run")
             .args(self.config())
+            .args(more)
             .env("XDG_DATA_HOME", self.dir.join("caddy"))
             .env("XDG_CONFIG_HOME", self.dir.join("caddy"))
             .stdin(Stdio::null())

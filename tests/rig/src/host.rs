@@ -49,6 +49,8 @@ pub struct Host {
     pub stack: String,
     pub edge: Edge,
     flip: Flip,
+    /// What the file says of `proxy.caddy.names`; nothing where it is None.
+    pub names: Option<&'static str>,
     controller: Option<Child>,
     images: RefCell<Vec<String>>,
     volumes: RefCell<Vec<String>>,
@@ -79,6 +81,7 @@ impl Host {
             stack: unique_name("e2e"),
             edge,
             flip,
+            names: None,
             controller: None,
             images: RefCell::default(),
             volumes: RefCell::default(),
@@ -120,12 +123,13 @@ impl Host {
             .replace("APP:", &self.tag(""))
             .replace("HOST", &format!("{}.test", self.stack));
         format!(
-            "name: {}\nproxy: {{ caddy: {{ admin: \"unix://{}\"{} }} }}\n\
+            "name: {}\nproxy: {{ caddy: {{ admin: \"unix://{}\"{}{} }} }}\n\
              defaults:\n  rollout: {{ drain_timeout: 1s, bake: 1s, scale_down_delay: 10m, \
              progress_deadline: 8s }}\n  probe: {{ interval: 1s, timeout: 1s }}\n{services}",
             self.stack,
             self.edge.admin().display(),
             self.flip.key(),
+            self.names.map_or(String::new(), |names| format!(", names: {names}")),
         )
     }
 

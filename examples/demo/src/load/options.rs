@@ -1,10 +1,13 @@
 //! The arguments of `load`.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::{SocketAddr, ToSocketAddrs},
+    time::Duration,
+};
 
 pub const USAGE: &str = "\
 usage: quaymaster-demo load http://HOST[:PORT][/PATH] [OPTION]…
-  --connect IP:PORT  where to connect (HOST's port on 127.0.0.1)
+  --connect IP:PORT  where to connect, instead of looking HOST up
   --keep-alive N     clients that keep their connection (4)
   --fresh N          clients that make one for each request (0)
   --pause MS         between two requests of one client (5)
@@ -68,9 +71,19 @@ fn target(url: &str, connect: Option<SocketAddr>) -> Result<Target, String> {
         None => (rest, "/"),
     };
     let port = host.rsplit_once(':').map_or(Ok(80), |(_, port)| number(port))?;
-    // Names under `.localhost` mean this machine (RFC 6761); others need --connect.
-    let address = connect.unwrap_or(SocketAddr::from(([127, 0, 0, 1], port)));
+    let address = connect.map_or_else(|| look_up(host, port), Ok)?;
     Ok(Target { address, host: host.to_owned(), path: path.to_owned() })
+}
+
+/// Names under `.localhost` mean this machine (RFC 6761); others are looked up
+/// once, as any client that keeps its addresses does.
+fn look_up(host: &str, port: u16) -> Result<SocketAddr, String> {
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    if name == "localhost" || name.ends_with(".localhost") {
+        return Ok(SocketAddr::from(([127, 0, 0, 1], port)));
+    }
+    let found = (name, port).to_socket_addrs().map_err(|why| format!("{name}: {why}"))?.next();
+    found.ok_or_else(|| format!("{name} has no address"))
 }
 
 #[cfg(test)]

@@ -160,7 +160,12 @@ async fn a_release_that_comes_to_the_addresses_of_the_idle_lane_is_no_word_to_ca
         .await;
         let tap = Tap::start(listener, at.admin_port());
         let admin = AdminEndpoint::Tcp { host: "127.0.0.1".into(), port: address.port() };
-        let config = ProxyConfig { admin, listen: None, flip: FlipChoice::SwitchFile };
+        let config = ProxyConfig {
+            admin,
+            listen: None,
+            flip: FlipChoice::SwitchFile,
+            names: NameChoice::Docker,
+        };
         let state = tempfile::tempdir().unwrap();
         let caddy = Caddy::new(&"shop".parse().unwrap(), state.path());
         let (here, there) = (nowhere(), SocketAddr::from(([127, 0, 0, 1], 11)));

@@ -10,7 +10,7 @@ use std::{fs, path::PathBuf};
 use quaymaster::domain::{
     ServiceName, Slot,
     snapshot::FlipMechanism,
-    stack::{FlipChoice, ProxyConfig},
+    stack::{FlipChoice, NameChoice, ProxyConfig},
 };
 use tempfile::TempDir;
 
