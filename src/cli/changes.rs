@@ -228,13 +228,16 @@ fn first_fields(service: &Service) -> Vec<FieldChange> {
         fields.push(new("deploy.replicas", service.replicas.to_string()));
     }
     if let Some(route) = &service.route {
-        fields.push(new("route", format!("{}{}", route.hosts.join(", "), route.path)));
+        fields.push(new("route", route_text(route)));
     }
     fields
 }
 
 fn route_text(route: &Route) -> String {
-    format!("{}{} to port {}", route.hosts.join(", "), route.path, route.port)
+    match route.hosts.is_empty() {
+        true => format!("internal, to port {}", route.port),
+        false => format!("{}{} to port {}", route.hosts.join(", "), route.path, route.port),
+    }
 }
 
 fn json(part: &impl Serialize) -> Value {
