@@ -1,6 +1,8 @@
 //! A container that calls a service by its name, while that is flipped and
 //! deployed.
 
+use std::fs;
+
 use serde_json::Value;
 
 use crate::rig::{
@@ -250,6 +252,22 @@ fn a_service_for_the_inside_only_is_called_by_its_name_alone() {
         counted.assert_none_failed();
     }
     assert_eq!(town.host.site("shop").get("/").expect("Caddy answers").0, 404);
+}
+
+#[test]
+fn by_default_status_says_who_answers_to_names_and_why() {
+    let mut host = Host::new();
+    host.image("v1");
+    host.save(&super::shop("v1", "blue"));
+    host.start();
+    host.until_settled();
+    let status = host.quaymaster(&["status"]).stdout;
+    let status = String::from_utf8_lossy(&status);
+    let may_bind = fs::read_to_string("/proc/sys/net/ipv4/ip_nonlocal_bind");
+    match may_bind.as_deref().map(str::trim) {
+        Ok("1") => assert!(status.contains("names by Caddy"), "{status}"),
+        _ => assert!(status.contains("by Docker: net.ipv4.ip_nonlocal_bind is not 1"), "{status}"),
+    }
 }
 
 #[test]
