@@ -72,6 +72,10 @@ pub struct ProxyStanding {
     /// Who can answer to the services' names; None likewise.
     #[serde(default)]
     pub names: Option<NameMechanism>,
+    /// Services with containers that ask Docker all the same, because they are
+    /// older than a name: until their next deploy.
+    #[serde(default)]
+    pub untold: BTreeSet<ServiceName>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -228,6 +232,7 @@ pub fn report(
                 .map(|version| format!("{}.{}.{}", version.major, version.minor, version.patch)),
             flip: proxy.map(|proxy| proxy.flip.clone()),
             names: proxy.map(|proxy| proxy.names.clone()),
+            untold: names::untold(world),
         },
         services,
         orphans: orphans.into_iter().cloned().collect(),

@@ -147,6 +147,16 @@ mod tests {
     }
 
     #[test]
+    fn the_names_that_a_container_was_told_are_read_back() {
+        let mut new = new_container("web");
+        let names = ["api", "shop"].map(|name| name.parse::<ServiceName>().expect("a name"));
+        assert_eq!(read(&of_new(&stack(), &new)).expect("labels").calls_by_proxy, BTreeSet::new());
+        new.hosts = names.clone().map(|name| (name, [10, 0, 0, 1].into())).into();
+        let read = read(&of_new(&stack(), &new)).expect("our own labels");
+        assert_eq!(read.calls_by_proxy, BTreeSet::from(names));
+    }
+
+    #[test]
     fn the_file_cannot_overwrite_our_labels() {
         let mut new = new_container("web");
         new.release.spec.labels.insert(STACK.to_owned(), "other".to_owned());

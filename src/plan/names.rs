@@ -17,7 +17,7 @@ use std::{
 };
 
 use crate::domain::{
-    Container, Inside, Service, Stack, Subnet,
+    Container, Inside, Service, ServiceName, Stack, Subnet,
     release::PublishedPort,
     snapshot::{Gateway, Host, NameMechanism},
     stack::NameChoice,
@@ -91,6 +91,27 @@ pub fn tell(world: World, plan: &mut Plan) {
             new.hosts = hosts.collect();
         }
     }
+}
+
+/// Returns the services of which a container runs that asks the engine for a name
+/// to which the proxy answers: it is older than that, until its next deploy.
+pub fn untold(world: World) -> BTreeSet<ServiceName> {
+    let stack = world.stack;
+    let by_proxy: Vec<&Service> = stack
+        .services
+        .values()
+        .filter(|service| answers(world, service) == Some(NameMechanism::Caddy))
+        .collect();
+    let running = containers(world).iter().filter(|container| container.is_running());
+    let lacks_one = |container: &&Container| {
+        let Some(own) = stack.services.get(&container.service) else { return false };
+        by_proxy.iter().any(|service| {
+            !container.calls_by_proxy.contains(&service.name)
+                && !own.spec.extra_hosts.contains_key(service.name.as_str())
+                && bridges(stack, service).any(|network| container.gateways.contains_key(network))
+        })
+    };
+    running.filter(lacks_one).map(|container| container.service.clone()).collect()
 }
 
 /// Returns where the proxy answers for `service` to a replica; None where it

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::controller::status::{HoldStatus, ServiceStatus, StatusReport};
 use crate::domain::{
-    ImageRef, Slot,
+    ImageRef, ServiceName, Slot,
     snapshot::{FlipMechanism, NameMechanism},
 };
 use crate::plan::ServiceState;
@@ -120,6 +120,11 @@ fn names(report: &StatusReport) -> Vec<String> {
             texts
                 .push(format!("{name} is for the inside only, and its name reaches every replica"));
         }
+    }
+    if !report.proxy.untold.is_empty() {
+        let names: Vec<&str> = report.proxy.untold.iter().map(ServiceName::as_str).collect();
+        let names = names.join(", ");
+        texts.push(format!("Asking Docker for names until their next deploy: {names}"));
     }
     texts
 }

@@ -247,6 +247,10 @@ impl World {
                 state.backend.dials
             ));
         }
+        // Every service of a scenario is on a bridge, and has one port.
+        if state.inside.is_none() {
+            return Some(format!("{name} cannot be called by its name"));
+        }
         (!self.caddy.intact).then(|| "our part of the proxy is not intact".to_owned())
     }
 

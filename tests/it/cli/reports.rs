@@ -69,6 +69,7 @@ pub fn every_state() -> StatusReport {
             version: Some("2.11.7".to_owned()),
             flip: Some(FlipMechanism::SwitchFile),
             names: None,
+            untold: Default::default(),
         },
         services: vec![gateway, orchestrator, postgres, search, worker],
         orphans: Vec::new(),

@@ -139,7 +139,10 @@ async fn networks_that_others_made_keep_dockers_addresses() {
     docker(&["network", "create", &names[1]]);
     for name in &names {
         engine.create_network(name, &NetworkSpec::default()).await.expect("it is there");
-        assert_eq!(network(&engine, name).await, HostNetwork::default());
+        let seen = network(&engine, name).await;
+        let gateway = seen.gateway.expect("a bridge has one");
+        assert!(gateway.subnet.contains(&gateway.address.into()));
+        assert_eq!(HostNetwork { gateway: None, ..seen }, HostNetwork::default());
         let networks = vec![attachment(name, &["web"])];
         let spec = ContainerSpec { networks, ..ContainerSpec::default() };
         engine.create(&berth.replica(&image, &["serve"], spec)).await.expect("created");

@@ -1,6 +1,8 @@
 //! A container that calls a service by its name, while that is flipped and
 //! deployed.
 
+use std::fs;
+
 use serde_json::Value;
 
 use crate::rig::{
@@ -33,11 +35,11 @@ impl Town {
     /// A town with a shop that answers as this release, and callers that have
     /// started after it.
     fn open(version: Version, release: &Release) -> Town {
-        Town::on_route(version, release, "host: shop.HOST")
+        Town::on_route(version, Flip::SwitchFile, release, "host: shop.HOST")
     }
 
-    fn on_route(version: Version, release: &Release, route: &'static str) -> Town {
-        let mut host = Host::behind(&binary(version), Listens::Plain, Flip::SwitchFile);
+    fn on_route(version: Version, flip: Flip, release: &Release, route: &'static str) -> Town {
+        let mut host = Host::behind(&binary(version), Listens::Plain, flip);
         host.names = Some("caddy");
         host.image("app");
         let mut town = Town { host, port: free_port(), callers: false, route };
@@ -180,6 +182,22 @@ fn flips_and_deploys_fail_no_request_by_name_on_debians_caddy() {
 }
 
 #[test]
+fn flips_by_admin_api_fail_no_request_by_name() {
+    let v1 = release("v1", "blue", WARM);
+    let town = Town::on_route(Version::New, Flip::AdminApi, &v1, "host: shop.HOST");
+    for flip in 0..10 {
+        let (version, slot) = if flip % 2 == 0 { ("v2", "green") } else { ("v1", "blue") };
+        town.save(&release(version, slot, WARM));
+        town.until_called(&format!("{version} {slot}"));
+        town.host.until_settled();
+    }
+    for counted in town.counted() {
+        eprintln!("by admin API {}", counted.0);
+        counted.assert_none_failed();
+    }
+}
+
+#[test]
 fn a_name_never_leads_to_a_release_that_is_not_ready() {
     let town = Town::open(Version::New, &release("v1", "blue", EAGER));
     // It answers everything else, for as long as it may take to become healthy.
@@ -225,7 +243,8 @@ fn a_name_leads_to_what_is_active_of_a_service_that_is_recreated() {
 
 #[test]
 fn a_service_for_the_inside_only_is_called_by_its_name_alone() {
-    let town = Town::on_route(Version::New, &release("v1", "blue", EAGER), "internal: true");
+    let v1 = release("v1", "blue", EAGER);
+    let town = Town::on_route(Version::New, Flip::SwitchFile, &v1, "internal: true");
     town.until_called("v1 blue");
     town.save(&release("v2", "green", EAGER));
     town.until_called("v2 green");
@@ -233,6 +252,22 @@ fn a_service_for_the_inside_only_is_called_by_its_name_alone() {
         counted.assert_none_failed();
     }
     assert_eq!(town.host.site("shop").get("/").expect("Caddy answers").0, 404);
+}
+
+#[test]
+fn by_default_status_says_who_answers_to_names_and_why() {
+    let mut host = Host::new();
+    host.image("v1");
+    host.save(&super::shop("v1", "blue"));
+    host.start();
+    host.until_settled();
+    let status = host.quaymaster(&["status"]).stdout;
+    let status = String::from_utf8_lossy(&status);
+    let may_bind = fs::read_to_string("/proc/sys/net/ipv4/ip_nonlocal_bind");
+    match may_bind.as_deref().map(str::trim) {
+        Ok("1") => assert!(status.contains("names by Caddy"), "{status}"),
+        _ => assert!(status.contains("by Docker: net.ipv4.ip_nonlocal_bind is not 1"), "{status}"),
+    }
 }
 
 #[test]

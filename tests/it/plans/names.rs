@@ -164,6 +164,22 @@ fn a_new_container_is_told_where_the_proxy_answers() {
 }
 
 #[test]
+fn a_container_that_is_older_than_a_name_is_said_to_ask_docker() {
+    let untold = |scene: &Scene| {
+        let now = Now { at: scene.now, unix_ms: 0 };
+        let Scene { stack, seen, memory, .. } = scene;
+        names::untold(World { stack, seen, memory, now }).into_iter().collect::<Vec<_>>()
+    };
+    let mut scene = serving();
+    assert_eq!(untold(&scene), ["shop".parse().unwrap()]);
+    scene.containers_mut()[0].calls_by_proxy.insert("shop".parse().unwrap());
+    assert_eq!(untold(&scene), []);
+    scene.containers_mut()[0].calls_by_proxy.clear();
+    proxy(&mut scene).names = NameMechanism::Docker { why: String::new() };
+    assert_eq!(untold(&scene), []);
+}
+
+#[test]
 fn a_name_of_the_users_own_wins() {
     let mut scene = with_a_caller();
     let clerk = scene.stack.services.get_mut(&"clerk".parse().unwrap()).expect("declared");
