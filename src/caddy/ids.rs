@@ -8,9 +8,10 @@
 //! | its handler, by admin API | `….SLOT.RELEASE.PORT.STREAM_CLOSE_DELAY`, with a standby `.SLOT.RELEASE` |
 //! | its handler, by switch file | `….switch.PORT.STREAM_CLOSE_DELAY` |
 //! | a lane of that | `….LANE` |
+//! | the route of its name | `quaymaster-STACK.SERVICE.name.PORT` |
 //!
 //! The server that answers to the names of services is called
-//! `quaymaster-STACK-names`, and nothing in it has an `@id`.
+//! `quaymaster-STACK-names`.
 //!
 //! A name has no dot, so no two of these are ever equal (Caddy refuses equal
 //! ones since 2.11.2): `quaymaster-a-b` is the stack `a-b` and never service
@@ -29,6 +30,9 @@ const PREFIX: &str = "quaymaster-";
 
 /// What the name of a server ends with that answers to names.
 const NAMES: &str = "-names";
+
+/// What the id of the route of a service's name has.
+const NAME: &str = "name";
 
 /// What the id of a handler has that leaves the choice to a switch file.
 const SWITCH: &str = "switch";
@@ -96,6 +100,17 @@ pub fn of_handler(stack: &StackName, service: &ServiceName, label: &Label) -> St
 /// Returns the id of what sends to one lane of the service.
 pub fn of_lane(stack: &StackName, service: &ServiceName, lane: Lane) -> String {
     format!("{}.{}", of_service(stack, service), lane.as_str())
+}
+
+/// Returns the id of the route that answers to the service's name at this port.
+pub fn of_name(stack: &StackName, service: &ServiceName, port: u16) -> String {
+    format!("{}.{NAME}.{port}", of_service(stack, service))
+}
+
+/// Returns the port that the id of the route of a service's name tells.
+pub fn port_of_name(stack: &StackName, service: &ServiceName, id: &str) -> Option<u16> {
+    let told = id.strip_prefix(&of_service(stack, service))?.strip_prefix('.')?;
+    told.strip_prefix(NAME)?.strip_prefix('.')?.parse().ok()
 }
 
 /// Returns the service that the id of a route names.

@@ -19,21 +19,27 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::domain::{Inside, RouteTable, ServiceName, Subnet};
+use crate::domain::{Inside, RouteTable, ServiceName, StackName, Subnet};
 
-use super::app::Server;
+use super::{app::Server, ids};
 
 /// Returns the server for those of the table that are called by name; None if
 /// none is. `handlers` has the outer handler of every service.
-pub fn server(table: &RouteTable, handlers: &BTreeMap<&ServiceName, Value>) -> Option<Value> {
+pub fn server(
+    stack: &StackName,
+    table: &RouteTable,
+    handlers: &BTreeMap<&ServiceName, Value>,
+) -> Option<Value> {
     let mut listen: BTreeSet<SocketAddr> = BTreeSet::new();
     let mut routes = Vec::new();
     for (name, state) in table {
         let Some(inside) = &state.inside else { continue };
+        let Some(port) = inside.listen.first().map(SocketAddr::port) else { continue };
         listen.extend(&inside.listen);
         let mut handler = handlers[name].clone();
         strip_ids(&mut handler);
         routes.push(json!({
+            "@id": ids::of_name(stack, name, port),
             "match": [{ "host": [name], "remote_ip": { "ranges": inside.from } }],
             "handle": [handler],
             "terminal": true,
@@ -63,12 +69,8 @@ fn strip_ids(value: &mut Value) {
     }
 }
 
-/// Returns where each of these services, which have these ports, is answered for
-/// by its name.
-pub fn read(
-    server: Server<'_>,
-    ports: &BTreeMap<&ServiceName, u16>,
-) -> BTreeMap<ServiceName, Inside> {
+/// Returns where each service is answered for by its name.
+pub fn read(stack: &StackName, server: Server<'_>) -> BTreeMap<ServiceName, Inside> {
     let listens: Vec<SocketAddr> =
         server.listens().into_iter().filter_map(|listen| listen.parse().ok()).collect();
     let inside = |route: &Value| {
@@ -76,7 +78,7 @@ pub fn read(
         let name: ServiceName = matcher.pointer("/host/0")?.as_str()?.parse().ok()?;
         let ranges = matcher.pointer("/remote_ip/ranges")?.as_array()?.iter();
         let from: BTreeSet<Subnet> = ranges.filter_map(|it| it.as_str()?.parse().ok()).collect();
-        let port = *ports.get(&name)?;
+        let port = ids::port_of_name(stack, &name, route.get("@id")?.as_str()?)?;
         let is_its_own = |listen: &&SocketAddr| {
             listen.port() == port && from.iter().any(|subnet| subnet.contains(&listen.ip()))
         };
@@ -99,15 +101,16 @@ mod tests {
 
     #[test]
     fn what_somebody_wrote_into_the_server_is_passed_over() {
-        let name: ServiceName = "web".parse().unwrap();
-        let ports = BTreeMap::from([(&name, 80)]);
+        let stack: StackName = "shop".parse().unwrap();
+        let id = "quaymaster-shop.web.name.80";
         for route in [
             json!({}),
-            json!({ "match": [{ "host": ["web"] }] }),
-            json!({ "match": [{ "host": ["other"], "remote_ip": { "ranges": [] } }] }),
+            json!({ "@id": id, "match": [{ "host": ["web"] }] }),
+            json!({ "match": [{ "host": ["web"], "remote_ip": { "ranges": [] } }] }),
+            json!({ "@id": id, "match": [{ "host": ["other"], "remote_ip": { "ranges": [] } }] }),
         ] {
             let server = json!({ "listen": ["x", "10.0.0.1:80"], "routes": [route] });
-            assert_eq!(read(Server(&server), &ports), BTreeMap::new());
+            assert_eq!(read(&stack, Server(&server)), BTreeMap::new());
         }
     }
 }

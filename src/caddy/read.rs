@@ -29,15 +29,6 @@ pub enum Route {
     Switched { route: domain::Route, stream_close_delay: Duration, dials: Dials },
 }
 
-impl Route {
-    /// Returns the port of the route, whatever the replicas are dialled at.
-    pub fn port(&self) -> u16 {
-        match self {
-            Route::Direct(RouteState { route, .. }) | Route::Switched { route, .. } => route.port,
-        }
-    }
-}
-
 /// Returns the services that can be read back from the stack's top-level route;
 /// one that was edited beyond recognition is absent.
 pub fn routes(stack: &StackName, subtree: &Value) -> BTreeMap<ServiceName, Route> {

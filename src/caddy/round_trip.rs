@@ -129,22 +129,21 @@ proptest! {
     }
 
     #[test]
-    fn names_are_read_back_as_they_were_written_and_add_no_id(table in a_table_with_names()) {
+    fn names_are_read_back_as_they_were_written_with_an_id_each(table in a_table_with_names()) {
         let by_admin_api = render::handlers(&stack(), &table, Flips::ByAdminApi, Streams::Outlive);
         let lanes = lanes_of(&table);
         let by_file = Flips::BySwitchFile { folder: Path::new("/switch"), lanes: &lanes };
         let by_file = render::handlers(&stack(), &table, by_file, Streams::Outlive);
-        let ports = table.iter().map(|(name, state)| (name, state.route.port)).collect();
         let wanted: BTreeMap<ServiceName, Inside> = table
             .iter()
             .filter_map(|(name, state)| Some((name.clone(), state.inside.clone()?)))
             .collect();
         for handlers in [by_admin_api, by_file] {
-            let server = inside::server(&table, &handlers);
+            let server = inside::server(&stack(), &table, &handlers);
             prop_assert_eq!(server.is_some(), !wanted.is_empty());
             let Some(server) = server else { continue };
-            prop_assert_eq!(inside::read(Server(&server), &ports), wanted.clone());
-            prop_assert_eq!(ids(&server), Vec::<String>::new());
+            prop_assert_eq!(inside::read(&stack(), Server(&server)), wanted.clone());
+            prop_assert_eq!(ids(&server).len(), wanted.len());
         }
     }
 

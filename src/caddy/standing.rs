@@ -80,9 +80,8 @@ impl<'a> Standing<'a> {
     ) -> Standing<'a> {
         let ours = app.top_level(&ids::of_stack(stack));
         let routes = ours.first().map(|spot| read::routes(stack, spot.route)).unwrap_or_default();
-        let ports = routes.iter().map(|(name, route)| (name, route.port())).collect();
         let server = app.server(&ids::of_names_server(stack));
-        let inside = server.map(|server| inside::read(server, &ports)).unwrap_or_default();
+        let inside = server.map(|server| inside::read(stack, server)).unwrap_or_default();
         Standing { stack, config, folder, app, found, flip, names, routes, inside }
     }
 
@@ -103,8 +102,11 @@ impl<'a> Standing<'a> {
             (!is_blocked || table.is_empty())
                 && self.toward(&table, streams).is_ok_and(|change| change.is_nothing())
         });
+        let is_unclear = |name: &&ServiceName| !table.contains_key(*name);
+        let unclear = self.routes.keys().filter(is_unclear).cloned().collect();
         ProxyState {
             table,
+            unclear,
             intact,
             idle: self.idle(),
             flip: self.flip,
@@ -129,7 +131,7 @@ impl<'a> Standing<'a> {
         let with = |flips| {
             let handlers = render::handlers(self.stack, table, flips, streams);
             let route = render::subtree(self.stack, table, &handlers, place.https);
-            write(Some((place.site.clone(), route)), inside::server(table, &handlers))
+            write(Some((place.site.clone(), route)), inside::server(self.stack, table, &handlers))
         };
         Ok(match self.flip {
             // Files that nothing looks for hurt nobody; they are put right before

@@ -18,6 +18,7 @@ use std::{
     net::IpAddr,
     path::PathBuf,
     sync::Arc,
+    time::Duration,
 };
 
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
@@ -25,7 +26,7 @@ use tracing::{error, info, warn};
 
 use crate::{
     domain::{
-        Memory, ServiceName, Snapshot, Stack, StackName, Timestamp,
+        Memory, RouteTable, ServiceName, Snapshot, Stack, StackName, Timestamp,
         memory::{Accepted, Boot, Event},
         snapshot::{Outcome, Subject, Work},
         time::Now,
@@ -55,6 +56,16 @@ pub struct Ports<E, X, P, L, S, C> {
     pub clock: Arc<C>,
 }
 
+/// How long after a proxy could not be left it is tried again.
+const BETWEEN_LEAVES: Duration = Duration::from_secs(10);
+
+/// Whether anything may be changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Conduct {
+    Acts,
+    Looks,
+}
+
 /// Keeps one stack at what its file declares.
 pub struct Controller<E, X, P, L, S, C> {
     ports: Ports<E, X, P, L, S, C>,
@@ -71,6 +82,8 @@ pub struct Controller<E, X, P, L, S, C> {
     outcomes: Vec<Outcome>,
     /// The memory has changed since it was last saved, because a save failed.
     is_unsaved: bool,
+    /// When a proxy that the file names no more could last not be left.
+    left_at: Option<Timestamp>,
     last: Option<(Snapshot, Plan, Now)>,
 }
 
@@ -119,6 +132,7 @@ where
             starting: BTreeSet::new(),
             outcomes: Vec::new(),
             is_unsaved: false,
+            left_at: None,
             last: None,
         }
     }
@@ -126,7 +140,7 @@ where
     /// Does one pass. Steps that change the world are begun, not awaited, apart
     /// from the one write to the proxy, which takes milliseconds.
     pub async fn pass(&mut self) -> Pass {
-        let (seen, plan, now) = self.decide().await;
+        let (seen, plan, now) = self.decide(Conduct::Acts).await;
         self.say_changes(&plan);
         let steps = self.begin(&plan).await;
         let pass = Pass {
@@ -140,13 +154,16 @@ where
 
     /// Looks and decides as a pass does, and begins nothing.
     pub async fn look(&mut self) -> Look<'_> {
-        let decided = self.decide().await;
+        let decided = self.decide(Conduct::Looks).await;
         let (seen, plan, _) = &*self.last.insert(decided);
         Look { stack: &self.stack, seen, memory: &self.memory, plan }
     }
 
-    async fn decide(&mut self) -> (Snapshot, Plan, Now) {
+    async fn decide(&mut self, conduct: Conduct) -> (Snapshot, Plan, Now) {
         self.load_file().await;
+        if conduct == Conduct::Acts {
+            self.leave_proxy().await;
+        }
         let outcomes = self.take_outcomes();
         let mut seen = self.observe(outcomes).await;
         let now = self.now();
@@ -241,9 +258,29 @@ where
             self.save();
         }
         self.stack = stack;
-        // A proxy that the file names no more is rid of our routes first.
-        if self.stack.proxy.is_none() {
-            self.stack.proxy = self.memory.proxy.clone();
+    }
+
+    /// Takes our routes out of a proxy that the file names no more, before anything
+    /// is stopped that it may send requests to. One that cannot be reached holds
+    /// nothing up, and is tried again.
+    async fn leave_proxy(&mut self) {
+        let (None, Some(left)) = (&self.stack.proxy, &self.memory.proxy) else { return };
+        let now = self.ports.clock.now();
+        if self.left_at.is_some_and(|at| now < at + BETWEEN_LEAVES) {
+            return;
+        }
+        match self.ports.proxy.write(left, &RouteTable::new()).await {
+            Ok(()) => {
+                info!("our routes are taken out of the proxy that the file names no more");
+                self.left_at = None;
+                self.memorise(Memory { proxy: None, ..self.memory.clone() });
+            }
+            Err(failure) => {
+                if self.left_at.is_none() {
+                    warn!("the proxy that the file names no more may keep our routes: {failure}");
+                }
+                self.left_at = Some(now);
+            }
         }
     }
 

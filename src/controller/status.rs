@@ -76,6 +76,10 @@ pub struct ProxyStanding {
     /// older than a name: until their next deploy.
     #[serde(default)]
     pub untold: BTreeSet<ServiceName>,
+    /// Services with containers for which the proxy goes on answering to names though
+    /// it should not be asked to any more: until their next deploy.
+    #[serde(default)]
+    pub promised: BTreeSet<ServiceName>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -233,6 +237,7 @@ pub fn report(
             flip: proxy.map(|proxy| proxy.flip.clone()),
             names: proxy.map(|proxy| proxy.names.clone()),
             untold: names::untold(world),
+            promised: names::promised(world),
         },
         services,
         orphans: orphans.into_iter().cloned().collect(),

@@ -43,7 +43,7 @@ pub struct Memory {
     /// wiped proxy gets back.
     pub routes: RouteTable,
     /// The proxy that may have routes of ours: one that the file names no more is
-    /// rid of them first.
+    /// to be rid of them.
     pub proxy: Option<ProxyConfig>,
     /// When images were last looked through for ones that nothing needs.
     pub pruned_at: Option<Timestamp>,

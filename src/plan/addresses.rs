@@ -94,7 +94,9 @@ fn choose(
     if let Some(free) = idle.iter().find(|address| !network.taken.contains_key(address)) {
         return Choice::Address(first.network.clone(), *free);
     }
-    let is_patient = spec.stop_grace_period.is_none_or(|grace| grace <= LONGEST_GRACE);
+    // What cannot be stopped is not waited for.
+    let is_stuck = world.memory.service(&new.service).failed_steps.is_some();
+    let is_patient = !is_stuck && spec.stop_grace_period.is_none_or(|grace| grace <= LONGEST_GRACE);
     let mut wanted = idle.into_iter().chain(standby_addresses(world, new));
     if is_patient && wanted.any(|address| is_being_left(network, &address, leaving)) {
         return Choice::BeingLeft;

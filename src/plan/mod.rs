@@ -241,22 +241,32 @@ fn write_routes(
             backend: backend.clone(),
             standby: draft.standby.clone(),
             stream_close_delay: service.rollout.drain_timeout,
-            inside: names::inside(world, service, stands.and_then(|s| s.inside.as_ref())),
+            inside: names::inside(
+                world,
+                service,
+                backend,
+                stands.and_then(|state| state.inside.as_ref()),
+            ),
         };
         table.insert((*name).clone(), state);
     }
-    let stands = proxy.table == table && (proxy.intact || hangs_on_probes(views, &table));
-    (!stands).then(|| write(proxy, table))
+    let stands = proxy.table == table && proxy.intact;
+    (!stands && !hangs_on_probes(proxy, views, &table)).then(|| write(proxy, table))
 }
 
-/// Returns whether a route is wanting only until its first replicas are probed.
-/// With its state folder lost, the proxy goes on sending requests to somebody, and
-/// better so than to nobody.
-fn hangs_on_probes(views: &BTreeMap<&ServiceName, View>, table: &RouteTable) -> bool {
-    let mut wanting = views
-        .values()
-        .filter(|view| view.service.route.is_some() && !table.contains_key(&view.service.name));
-    wanting.any(|view| view.replicas.iter().any(|r| matches!(r.standing, Standing::Pending { .. })))
+/// Returns whether a write would take a route away only because its replicas are
+/// not probed yet. With the state folder lost, the proxy goes on sending requests
+/// to somebody, and better so than to nobody.
+fn hangs_on_probes(
+    proxy: &ProxyState,
+    views: &BTreeMap<&ServiceName, View>,
+    table: &RouteTable,
+) -> bool {
+    let wanting = proxy.unclear.iter().filter(|name| !table.contains_key(*name));
+    wanting
+        .filter_map(|name| views.get(name))
+        .filter(|view| view.service.route.is_some())
+        .any(|view| view.replicas.iter().any(|r| matches!(r.standing, Standing::Pending { .. })))
 }
 
 fn write(proxy: &ProxyState, table: RouteTable) -> Step {

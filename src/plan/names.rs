@@ -4,8 +4,8 @@
 //! container runs. So where the proxy can, it answers at the host's own address on
 //! each bridge, at the route's port, and a container that is created finds that
 //! address in its hosts file. The file is the container's for as long as it lives:
-//! while one has a name there, the proxy goes on answering, whatever the stack's
-//! file says by now.
+//! while one has a name there, the proxy goes on answering, even if the stack's file
+//! leaves names to the engine by now.
 //!
 //! A hosts file leads all ports of a name to one address. A name is therefore left
 //! to Docker where the service declares other ports, or where somebody else has
@@ -17,7 +17,7 @@ use std::{
 };
 
 use crate::domain::{
-    Container, Inside, Service, ServiceName, Stack, Subnet,
+    Backend, Container, Inside, Service, ServiceName, Stack, Subnet,
     release::PublishedPort,
     snapshot::{Gateway, Host, NameMechanism},
     stack::NameChoice,
@@ -55,10 +55,16 @@ pub fn answers(world: World, service: &Service) -> Option<NameMechanism> {
     }
 }
 
-/// Returns where the proxy is to answer to a service's name. While none of its
-/// networks can be seen, as it was `observed`.
-pub fn inside(world: World, service: &Service, observed: Option<&Inside>) -> Option<Inside> {
-    let port = service.route.as_ref()?.port;
+/// Returns where the proxy is to answer to the name of a service that these
+/// addresses serve: at their port, so that a release with another one moves it with
+/// the route. While none of its networks can be seen, as it was `observed`.
+pub fn inside(
+    world: World,
+    service: &Service,
+    backend: &Backend,
+    observed: Option<&Inside>,
+) -> Option<Inside> {
+    let port = backend.dials.first()?.port();
     let is_promised =
         containers(world).iter().any(|container| container.calls_by_proxy.contains(&service.name));
     if answers(world, service) != Some(NameMechanism::Caddy) && !is_promised {
@@ -112,6 +118,19 @@ pub fn untold(world: World) -> BTreeSet<ServiceName> {
         })
     };
     running.filter(lacks_one).map(|container| container.service.clone()).collect()
+}
+
+/// Returns the services of which a container was told that the proxy answers to a
+/// name, where by now the engine is to: the promise is kept until its next deploy.
+pub fn promised(world: World) -> BTreeSet<ServiceName> {
+    let by_engine = |name: &ServiceName| {
+        let service = world.stack.services.get(name);
+        let answers = service.and_then(|service| answers(world, service));
+        matches!(answers, Some(NameMechanism::Docker { .. }))
+    };
+    let told = containers(world).iter().filter(|container| container.is_running());
+    let told = told.filter(|container| container.calls_by_proxy.iter().any(by_engine));
+    told.map(|container| container.service.clone()).collect()
 }
 
 /// Returns where the proxy answers for `service` to a replica; None where it

@@ -31,6 +31,7 @@ pub fn remember(stack: &Stack, memory: &Memory, seen: &Snapshot, now: Now) -> Me
         watch::replicas(stack, &mut memory, seen, containers, now.at);
     }
     if let Some(proxy) = seen.proxy.known()
+        && stack.proxy.is_some()
         && proxy.intact
     {
         match proxy.table.is_empty() {

@@ -101,6 +101,9 @@ fn traffic(
     before: Traffic,
     now: Timestamp,
 ) -> Traffic {
+    if container.route_port.is_none() {
+        return Traffic::NeverRouted;
+    }
     let Some(proxy) = seen.proxy.known() else {
         // What the proxy does now is not known: the worst is assumed, and that
         // it goes on until it can be seen again.
@@ -125,8 +128,7 @@ fn traffic(
         (false, Traffic::UnroutedSince(since)) => Traffic::UnroutedSince(since),
         (false, Traffic::NeverRouted) => {
             let never_ran = container.state == ContainerState::Created;
-            let takes_no_requests = container.route_port.is_none();
-            match is_new && !never_ran && !takes_no_requests {
+            match is_new && !never_ran {
                 true => Traffic::UnroutedSince(now),
                 false => Traffic::NeverRouted,
             }

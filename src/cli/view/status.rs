@@ -121,6 +121,14 @@ fn names(report: &StatusReport) -> Vec<String> {
                 .push(format!("{name} is for the inside only, and its name reaches every replica"));
         }
     }
+    if !report.proxy.promised.is_empty() {
+        let names: Vec<&str> = report.proxy.promised.iter().map(ServiceName::as_str).collect();
+        let names = names.join(", ");
+        texts.push(format!(
+            "Caddy still answers to names for {names}, until their next deploy: if it starts \
+             before Docker meanwhile, it may refuse its whole configuration"
+        ));
+    }
     if !report.proxy.untold.is_empty() {
         let names: Vec<&str> = report.proxy.untold.iter().map(ServiceName::as_str).collect();
         let names = names.join(", ");

@@ -13,6 +13,9 @@ use crate::domain::{RouteTable, ServiceName};
 pub struct ProxyState {
     /// Our routes as far as they could be read back.
     pub table: RouteTable,
+    /// Services with a route of ours of which nobody can tell any more which release
+    /// answers: their switch file is gone. The proxy goes on sending requests.
+    pub unclear: BTreeSet<ServiceName>,
     /// Whether what stands there is exactly what we write for `table`, once and
     /// in its place. False for an edited, doubled or misplaced subtree, and for
     /// one that is missing although `table` is not meant to be empty: anything

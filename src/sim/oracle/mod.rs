@@ -100,7 +100,7 @@ pub struct Oracle {
     last_whole: BTreeMap<ServiceName, Whole>,
     /// Services that declared a release of which nobody can say what becomes.
     unclear: BTreeSet<ServiceName>,
-    /// Releases of which a container ended by itself with exit code 0.
+    /// Releases of which a container ended with exit code 0, and not by us.
     done: BTreeSet<(ServiceName, ReleaseId)>,
     /// The store was lost at least once: earlier releases may be unknown.
     pub amnesia: bool,
@@ -112,7 +112,7 @@ impl Oracle {
         self.amnesia = true;
     }
 
-    /// A container of ours ended by itself with exit code 0.
+    /// A container of ours ended with exit code 0, and not by us.
     pub fn ended_well(&mut self, service: ServiceName, release: ReleaseId) {
         self.done.insert((service, release));
     }

@@ -76,6 +76,7 @@ impl Caddy {
 
     pub fn state(&self) -> ProxyState {
         ProxyState {
+            unclear: BTreeSet::new(),
             table: self.table.clone(),
             intact: self.intact,
             idle: self.idle(),

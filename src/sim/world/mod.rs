@@ -123,6 +123,14 @@ impl World {
         parts.into_iter().flatten().min()
     }
 
+    /// Tells the oracle of a container that was not stopped by us and has ended.
+    fn note_end(&mut self, id: &crate::domain::ContainerId) {
+        let Some(container) = self.docker.get(id).filter(|c| c.ended_well()) else { return };
+        if let Some(labels) = container.ours() {
+            self.oracle.ended_well(labels.service.clone(), labels.release.id.clone());
+        }
+    }
+
     /// Moves the time to `to`, or to the next event if that comes first.
     pub fn advance(&mut self, to: i64) {
         let to = self.next_event().map_or(to, |event| event.clamp(self.now, to));
@@ -135,10 +143,8 @@ impl World {
             };
             self.counters.feature(feature);
             self.engine_told = true;
+            self.note_end(&id);
             let Some(container) = self.docker.get(&id) else { continue };
-            if let (true, Some(labels)) = (container.ended_well(), container.ours()) {
-                self.oracle.ended_well(labels.service.clone(), labels.release.id.clone());
-            }
             self.trace.line(now, || format!("{} {change:?}", container.name));
         }
         for ended in self.registry.advance(now) {

@@ -95,6 +95,8 @@ impl World {
             Act::Stop { service, nth } => {
                 if let Some(id) = self.nth(service, *nth) {
                     self.docker.end(&id, 0);
+                    // Nobody can tell a job that was stopped well from one that is done.
+                    self.note_end(&id);
                     self.hands_on(Feature::HumanStopped);
                 }
             }

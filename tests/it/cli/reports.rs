@@ -70,6 +70,7 @@ pub fn every_state() -> StatusReport {
             flip: Some(FlipMechanism::SwitchFile),
             names: None,
             untold: Default::default(),
+            promised: Default::default(),
         },
         services: vec![gateway, orchestrator, postgres, search, worker],
         orphans: Vec::new(),

@@ -241,6 +241,7 @@ fn with_the_state_folder_lost_no_route_goes_before_the_probes_have_told() {
             // Caddy goes on by itself, and nothing tells which release answers.
             proxy.table.clear();
             proxy.intact = false;
+            proxy.unclear = ["web", "api"].map(|name| name.parse().expect("a name")).into();
         })
     };
     let unprobed = lost(Scene::of([service("web")]).replica("web", Blue, "v1", 1, RUNNING));
@@ -251,6 +252,14 @@ fn with_the_state_folder_lost_no_route_goes_before_the_probes_have_told() {
     let probed = lost(Scene::of([service("web")]).ready("web", Blue, "v1", 1));
     assert_snapshot!(probed.plan(), @r"
         write routes: web: nothing → blue v1
+        web is progressing: first deployment
+    ");
+    // Whoever is probed first does not cost the others their routes.
+    let two = Scene::of([service("web"), service("api")]).ready("web", Blue, "v1", 1);
+    let one_is_probed = lost(two.replica("api", Blue, "v1", 1, RUNNING));
+    assert_snapshot!(one_is_probed.plan(), @r"
+        api is progressing: first deployment
+          waits: 0 of 1 ready in blue, 1m1s left
         web is progressing: first deployment
     ");
     let failing = lost(Scene::of([service("web")]).failing("web", Blue, "v1", 1));

@@ -203,3 +203,16 @@ fn no_container_is_sent_to_a_port_on_which_somebody_else_listens() {
     host.listening = Some(BTreeSet::from(["127.0.0.1:8080".parse().unwrap()]));
     assert_eq!(told(&scene), ["shop 10.0.0.1"]);
 }
+
+#[test]
+fn a_new_port_moves_the_name_only_with_the_route() {
+    let scene = serving().edit(|scene| {
+        proxy(scene).table.get_mut(&"shop".parse().unwrap()).unwrap().inside = Some(inside());
+        let shop = scene.stack.services.get_mut(&"shop".parse().unwrap()).unwrap();
+        // What the file says now; what serves listens where it did.
+        shop.image = "shop:v2".parse().unwrap();
+        shop.route.as_mut().unwrap().port = 9090;
+        shop.spec.route_port = Some(9090);
+    });
+    assert_eq!(written(&scene), Some(Some(inside())));
+}
