@@ -1,12 +1,12 @@
 //! The [`Engine`] over Docker's API, with bollard. Bollard's types end here.
 //!
 //! One [`Docker`] sees one host as one stack: it lists by the stack's label and
-//! touches nothing without it. Files: [`connection`] finds the engine; [`labels`],
-//! [`listing`],
-//! [`spec`] and [`subnet`] translate, purely; [`lifecycle`], [`network`] and
-//! [`host`] make the calls; [`pull`] works in the background with [`credentials`]
-//! and reads refusals in [`pull_failure`]; [`image`] holds our mark on images;
-//! [`events`] wakes; [`exec`] and [`logs`] look into a container.
+//! touches nothing without it. Files: `connection` finds the engine; `labels`,
+//! `listing`,
+//! `spec` and `subnet` translate, purely; `lifecycle`, `network` and
+//! `host` make the calls; `pull` works in the background with `credentials`
+//! and reads refusals in `pull_failure`; `image` holds our mark on images;
+//! `events` wakes; `exec` and `logs` look into a container.
 //!
 //! Deliberately absent: any decision. A call does what it is asked, idempotently,
 //! and tells in Docker's words what it could not do.

@@ -1,6 +1,6 @@
 //! Floor 1: what to do next, as pure functions of what was observed and the time.
 //!
-//! A pass calls [`remember`], then [`plan`], then [`check`]. A plan stops at the
+//! A pass calls [`remember()`], then [`plan()`], then [`check()`]. A plan stops at the
 //! next barrier: readiness, gates, bake and drain are [`WaitingOn`] values with
 //! a deadline, never a step that sleeps. There is no script position: each plan
 //! is derived from what was observed alone, so a crash loses nothing.

@@ -1,7 +1,7 @@
 //! The prober: one task per replica that asks it whether it is ready.
 //!
 //! [`Probes`] keeps one task per watched target; each task checks
-//! ([`check`]), counts ([`standing`]) and pauses. What a decision needs is read
+//! (`check`), counts (`standing`) and pauses. What a decision needs is read
 //! from [`Prober::standings`]; the wake callback only says that it is worth
 //! looking. Docker's own health and plain "it runs" are answered from the
 //! container list, so targets with such a probe are left alone here.

@@ -6,9 +6,9 @@
 //! STATE_DIR/STACK/db.damaged-N/  stores that could not be trusted, at most 3
 //! ```
 //!
-//! [`records`] splits the memory into records with a sequence number and a
-//! checksum and puts them together again, saying what is missing; [`disk`]
-//! opens sled and sets a damaged one aside; [`lock`] keeps a second process out.
+//! `records` splits the memory into records with a sequence number and a
+//! checksum and puts them together again, saying what is missing; `disk`
+//! opens sled and sets a damaged one aside; `lock` keeps a second process out.
 //! This file decides when to write.
 //!
 //! Why so careful: sled loses acknowledged writes at a kill unless flushed, can

@@ -7,7 +7,7 @@
 //!                        web.2+standby   lane 2 answers; what it cannot take goes to lane 1
 //! ```
 //!
-//! Caddy's `file` matchers look for them in the order of [`Sign::LOOKED_FOR`],
+//! Caddy's `file` matchers look for them in the order of `Sign::LOOKED_FOR`,
 //! so a flip is a rename and Caddy is not told anything. The content says which
 //! release has each lane, for us: so Caddy's configuration names no release, and
 //! stays as it is when the next one comes to the same addresses.

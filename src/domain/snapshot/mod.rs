@@ -45,7 +45,7 @@ impl<T> Observed<T> {
 #[serde(rename_all = "snake_case")]
 pub enum ObserveFailure {
     /// This pass did not look, because nothing was expected to need it. The
-    /// plan asks for it with [`crate::plan::Plan::wants`].
+    /// plan asks for it with [`crate::plan::Plan::wants_host`].
     NotAsked,
     /// It looked and failed; in the words of whoever answered.
     Failed(String),

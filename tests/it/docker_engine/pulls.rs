@@ -189,9 +189,15 @@ async fn no_more_pulls_run_at_once_than_allowed_and_all_are_in_flight() {
         engine.begin_pull(reference);
     }
     assert_eq!(engine.pulls().len(), 4, "queued ones count");
-    let mut ended = Vec::new();
-    while ended.len() < 4 {
-        ended.extend(eventually(|| async { engine.take_pulled().pop() }).await.1);
+    let mut ended = 0;
+    while ended < 4 {
+        // Several may have ended since the last look.
+        let pulled =
+            eventually(|| async { Some(engine.take_pulled()).filter(|pulled| !pulled.is_empty()) });
+        for (image, result) in pulled.await {
+            result.unwrap_or_else(|failure| panic!("{image}: {failure}"));
+            ended += 1;
+        }
     }
     assert!(engine.pulls().is_empty() && engine.take_pulled().is_empty());
 }
