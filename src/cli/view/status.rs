@@ -106,8 +106,10 @@ fn names(report: &StatusReport) -> Vec<String> {
         Some(NameMechanism::Caddy) | None => None,
     };
     let mut texts = Vec::new();
-    if let Some(why) = of_all.filter(|_| report.services.iter().any(|s| s.name_answered.is_some()))
-    {
+    // A service that is alone has nobody who calls it.
+    let are_called =
+        report.services.len() > 1 && report.services.iter().any(|s| s.name_answered.is_some());
+    if let Some(why) = of_all.filter(|_| are_called) {
         texts.push(format!("Names reach every replica, by Docker: {}", harmless(why)));
     }
     for service in &report.services {
