@@ -258,7 +258,9 @@ fn a_service_for_the_inside_only_is_called_by_its_name_alone() {
 fn by_default_status_says_who_answers_to_names_and_why() {
     let mut host = Host::new();
     host.image("v1");
-    host.save(&super::shop("v1", "blue"));
+    // Only where there is somebody who calls.
+    let caller = "  caller:\n    image: APP:v1\n    probe: { tcp: { port: 8080 } }\n";
+    host.save(&format!("{}{caller}", super::shop("v1", "blue")));
     host.start();
     host.until_settled();
     let status = host.quaymaster(&["status"]).stdout;

@@ -92,8 +92,9 @@ proptest! {
             let before = damaged.bytes().zip(edited.bytes()).take_while(same).count();
             let after = damaged[before..].bytes().rev().zip(edited[before..].bytes().rev());
             let removed = damaged.len() - before - after.take_while(same).count();
-            // Nothing went but an old slot, at most with its quotes.
-            prop_assert!(removed <= "'blue'".len() + 6, "{edited}");
+            // Nothing went but an old slot, at most with its quotes and what was pasted
+            // into it.
+            prop_assert!(removed <= "'blue'".len() + pasted.len(), "{edited}");
         }
     }
 
