@@ -169,24 +169,15 @@ impl Admin {
             .no_proxy()
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(CALL_TIMEOUT);
-        let (builder, base, host, name) = match endpoint {
-            AdminEndpoint::Tcp { host, port } => {
-                let host = match host.contains(':') && !host.starts_with('[') {
-                    true => format!("[{host}]"),
-                    false => host.clone(),
-                };
-                // The port belongs into the Host header even where it is the
-                // default one: Caddy compares both.
-                let authority = format!("{host}:{port}");
-                let base = format!("http://{authority}");
-                (builder, base.clone(), authority, base)
+        let host = endpoint.authority();
+        let (builder, base, name) = match endpoint {
+            AdminEndpoint::Tcp { .. } => {
+                let base = format!("http://{host}");
+                (builder, base.clone(), base)
             }
-            // Caddy 2.6 lets an empty Host in on a unix socket, and no other;
-            // newer ones let any in.
             AdminEndpoint::Unix(path) => (
                 builder.unix_socket(path.clone()),
                 "http://caddy".to_owned(),
-                String::new(),
                 format!("unix://{}", path.display()),
             ),
         };

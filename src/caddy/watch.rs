@@ -85,13 +85,7 @@ async fn reach(endpoint: &AdminEndpoint) -> io::Result<Box<dyn Stream>> {
 /// Asks for something small, since a connection that was never used is not ended
 /// with the others, and waits.
 async fn until_it_ends(mut stream: Box<dyn Stream>, endpoint: &AdminEndpoint) -> io::Result<()> {
-    let host = match endpoint {
-        AdminEndpoint::Tcp { host, port } if host.contains(':') && !host.starts_with('[') => {
-            format!("[{host}]:{port}")
-        }
-        AdminEndpoint::Tcp { host, port } => format!("{host}:{port}"),
-        AdminEndpoint::Unix(_) => String::new(),
-    };
+    let host = endpoint.authority();
     let request = format!("GET /config/admin HTTP/1.1\r\nHost: {host}\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut answer = [0; 4096];

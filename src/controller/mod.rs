@@ -59,13 +59,6 @@ pub struct Ports<E, X, P, L, S, C> {
 /// How long after a proxy could not be left it is tried again.
 const BETWEEN_LEAVES: Duration = Duration::from_secs(10);
 
-/// Whether anything may be changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Conduct {
-    Acts,
-    Looks,
-}
-
 /// Keeps one stack at what its file declares.
 pub struct Controller<E, X, P, L, S, C> {
     ports: Ports<E, X, P, L, S, C>,
@@ -140,7 +133,9 @@ where
     /// Does one pass. Steps that change the world are begun, not awaited, apart
     /// from the one write to the proxy, which takes milliseconds.
     pub async fn pass(&mut self) -> Pass {
-        let (seen, plan, now) = self.decide(Conduct::Acts).await;
+        self.load_file().await;
+        self.leave_proxy().await;
+        let (seen, plan, now) = self.decide().await;
         self.say_changes(&plan);
         let steps = self.begin(&plan).await;
         let pass = Pass {
@@ -154,16 +149,13 @@ where
 
     /// Looks and decides as a pass does, and begins nothing.
     pub async fn look(&mut self) -> Look<'_> {
-        let decided = self.decide(Conduct::Looks).await;
+        self.load_file().await;
+        let decided = self.decide().await;
         let (seen, plan, _) = &*self.last.insert(decided);
         Look { stack: &self.stack, seen, memory: &self.memory, plan }
     }
 
-    async fn decide(&mut self, conduct: Conduct) -> (Snapshot, Plan, Now) {
-        self.load_file().await;
-        if conduct == Conduct::Acts {
-            self.leave_proxy().await;
-        }
+    async fn decide(&mut self) -> (Snapshot, Plan, Now) {
         let outcomes = self.take_outcomes();
         let mut seen = self.observe(outcomes).await;
         let now = self.now();

@@ -292,7 +292,7 @@ fn served_image(view: &View, active: Option<&Placement>) -> (ImageRef, Option<Di
     if let Some(replica) = view.at(active).next() {
         return (replica.container.image.clone(), Some(replica.container.digest.clone()));
     }
-    match view.memory.releases.iter().find(|release| release.id == active.release) {
+    match view.record(&active.release) {
         Some(release) => (release.image.clone(), Some(release.digest.clone())),
         None => (view.service.image.clone(), None),
     }

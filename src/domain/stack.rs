@@ -95,6 +95,21 @@ pub enum AdminEndpoint {
     Unix(PathBuf),
 }
 
+impl AdminEndpoint {
+    /// Returns what a request to it says in its Host header. The port belongs into
+    /// it even where it is the default one: Caddy compares both. On a Unix socket
+    /// Caddy 2.6 lets an empty Host in, and no other; newer ones let any in.
+    pub fn authority(&self) -> String {
+        match self {
+            AdminEndpoint::Tcp { host, port } if host.contains(':') && !host.starts_with('[') => {
+                format!("[{host}]:{port}")
+            }
+            AdminEndpoint::Tcp { host, port } => format!("{host}:{port}"),
+            AdminEndpoint::Unix(_) => String::new(),
+        }
+    }
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NetworkSpec {
     pub driver: Option<String>,

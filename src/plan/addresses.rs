@@ -17,7 +17,7 @@ use std::{
 
 use crate::domain::{
     Container, RouteTable, ServiceName,
-    snapshot::{FlipMechanism, Host, HostNetwork, Subject, Work},
+    snapshot::{FlipMechanism, Host, HostNetwork, ProxyState, Subject, Work},
 };
 
 use super::{NewContainer, Plan, Step, WaitingOn, view::World};
@@ -171,21 +171,14 @@ fn makes_room(world: World, plan: &Plan, container: &Container) -> bool {
     };
     let drain_timeout =
         world.stack.services.get(&container.service).map(|service| service.rollout.drain_timeout);
-    let planned = plan.steps.iter().find_map(|step| match step {
-        Step::WriteRoutes { table, .. } => Some(table),
-        _ => None,
-    });
     world.proxy().is_some_and(|proxy| named(&proxy.table))
-        && planned.is_some_and(|table| !named(table))
+        && plan.table().is_some_and(|table| !named(table))
         && drain_timeout.is_some_and(|timeout| timeout <= LONGEST_DRAIN)
 }
 
 /// Every address that a route of ours names, keeps for a slot, or may get back.
 fn named_dials(world: World<'_>) -> impl Iterator<Item = SocketAddr> {
-    let observed = world.proxy().into_iter().flat_map(|proxy| {
-        let routed = proxy.table.values().flat_map(|state| state.dials());
-        routed.chain(proxy.idle.values().flatten())
-    });
+    let observed = world.proxy().into_iter().flat_map(ProxyState::dials);
     let remembered = world.memory.routes.values().flat_map(|state| state.dials());
     observed.chain(remembered).copied()
 }

@@ -161,7 +161,7 @@ pub fn fallback(view: &View, failed: Option<&ReleaseId>) -> Option<Aim> {
     let sound = |release: &ReleaseId| Some(release) != failed;
     let has_containers = |placement: &Placement| view.at(placement).next().is_some();
     let can_run = |placement: &Placement| {
-        has_containers(placement) || record(view, &placement.release).is_some()
+        has_containers(placement) || view.record(&placement.release).is_some()
     };
     let active = view.active().filter(|active| sound(&active.release) && can_run(active));
     let previous = view.memory.previous.clone();
@@ -176,12 +176,8 @@ pub fn fallback(view: &View, failed: Option<&ReleaseId>) -> Option<Aim> {
             .find(can_run)
     };
     let placement = active.or(previous).or_else(good)?;
-    let release = record(view, &placement.release);
+    let release = view.record(&placement.release).cloned();
     Some(Aim { placement, release, origin: Origin::Fallback })
-}
-
-fn record(view: &View, release: &ReleaseId) -> Option<Release> {
-    view.memory.releases.iter().find(|record| record.id == *release).cloned()
 }
 
 fn slot_of_earlier(view: &View, release: &ReleaseId) -> Slot {

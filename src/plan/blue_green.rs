@@ -52,11 +52,7 @@ fn catching(view: &View, course: &Course, draft: &Draft) -> Option<Backend> {
     if course.failed_release() == Some(&catches.release) {
         return None;
     }
-    let dials: BTreeSet<_> = view
-        .at(&catches)
-        .filter(|replica| replica.is_ready())
-        .filter_map(|replica| view.dial(replica))
-        .collect();
+    let dials: BTreeSet<_> = view.ready_dials(&catches).collect();
     (!dials.is_empty()).then(|| routing::backend_of(catches, dials))
 }
 

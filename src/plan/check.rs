@@ -135,19 +135,7 @@ fn named_dials(
     plan: &Plan,
     is_meant: impl Fn(&ServiceName) -> bool,
 ) -> BTreeSet<SocketAddr> {
-    let planned = plan.steps.iter().find_map(|step| match step {
-        Step::WriteRoutes { table, .. } => Some(table),
-        Step::CreateNetwork { .. }
-        | Step::CreateVolume { .. }
-        | Step::Pull { .. }
-        | Step::Create(_)
-        | Step::Start { .. }
-        | Step::SetRestartPolicy { .. }
-        | Step::Stop { .. }
-        | Step::Remove { .. }
-        | Step::Hold(_)
-        | Step::RemoveImage { .. } => None,
-    });
+    let planned = plan.table();
     let observed = world.proxy().map(|proxy| &proxy.table);
     [planned, observed]
         .into_iter()
@@ -187,7 +175,6 @@ fn routed(world: World, name: &ServiceName, backend: &Backend) -> Option<Violati
     let target = placement_of(backend);
     // Giving a route back what it had, or keeping it, is no move.
     let before = observed.map(placement_of).or_else(|| view.lost_placement());
-    let at_target: Vec<&Replica> = view.at(&target).collect();
     let mixed = backend.dials.iter().find(|dial| {
         view.replicas.iter().any(|replica| {
             !replica.is_at(&target) && replica.runs() && view.dial(replica) == Some(**dial)
@@ -199,11 +186,7 @@ fn routed(world: World, name: &ServiceName, backend: &Backend) -> Option<Violati
     if before.as_ref() == Some(&target) {
         return None;
     }
-    let ready: BTreeSet<SocketAddr> = at_target
-        .iter()
-        .filter(|replica| replica.is_ready())
-        .filter_map(|replica| view.dial(replica))
-        .collect();
+    let ready: BTreeSet<SocketAddr> = view.ready_dials(&target).collect();
     let unready = backend.dials.iter().find(|dial| !ready.contains(dial))?;
     violation(Rule::S1, name, format!("the route would move to {unready}, which is not ready"))
 }
@@ -221,11 +204,7 @@ fn caught(world: World, name: &ServiceName, state: &RouteState) -> Option<Violat
     if placement == placement_of(&state.backend) {
         return violation(Rule::S6, name, "a release would catch for itself".to_owned());
     }
-    let ready: BTreeSet<SocketAddr> = view
-        .at(&placement)
-        .filter(|replica| replica.is_ready())
-        .filter_map(|replica| view.dial(replica))
-        .collect();
+    let ready: BTreeSet<SocketAddr> = view.ready_dials(&placement).collect();
     let unready = standby.dials.iter().find(|dial| !ready.contains(dial))?;
     violation(Rule::S1, name, format!("{unready} would catch and is not ready"))
 }

@@ -97,7 +97,7 @@ impl Draft {
         if numbers.is_empty() {
             numbers.push(1);
         }
-        let release = view.memory.releases.iter().find(|known| known.id == active.release).cloned();
+        let release = view.record(&active.release).cloned();
         let known_or_there = release.is_some() || view.at(&active).next().is_some();
         if known_or_there {
             let aim = Aim { placement: active, release, origin: Origin::Fallback };
@@ -317,7 +317,7 @@ impl Draft {
 
     pub fn stop(&mut self, view: &View, replica: &Replica) {
         let release = replica.placement().release;
-        let record = view.memory.releases.iter().find(|record| record.id == release);
+        let record = view.record(&release);
         let spec = record.map_or(&view.service.spec, |record| &record.spec);
         self.steps.push(Step::Stop {
             service: view.service.name.clone(),

@@ -126,9 +126,7 @@ fn listing(proxy: &ProxyState, container: &Container, before: Listing, now: Time
     if container.addresses.is_empty() {
         return before;
     }
-    let idle = proxy.idle.values().flatten();
-    let mut named = proxy.table.values().flat_map(|state| state.dials()).chain(idle);
-    let is_named = named.any(|dial| container.dials().any(|own| own == *dial));
+    let is_named = proxy.dials().any(|dial| container.dials().any(|own| own == *dial));
     match (is_named, before) {
         (true, Listing::Dropped) => Listing::BackSince(now),
         (true, Listing::Kept | Listing::BackSince(_)) => before,

@@ -81,6 +81,25 @@ pub struct Plan {
     pub revisit: Option<Timestamp>,
 }
 
+impl Plan {
+    /// Returns the routes that the plan writes, if it writes them.
+    pub fn table(&self) -> Option<&RouteTable> {
+        self.steps.iter().find_map(|step| match step {
+            Step::WriteRoutes { table, .. } => Some(table),
+            Step::CreateNetwork { .. }
+            | Step::CreateVolume { .. }
+            | Step::Pull { .. }
+            | Step::Create(_)
+            | Step::Start { .. }
+            | Step::SetRestartPolicy { .. }
+            | Step::Stop { .. }
+            | Step::Remove { .. }
+            | Step::Hold(_)
+            | Step::RemoveImage { .. } => None,
+        })
+    }
+}
+
 /// How one service stands, and what it waits on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ServicePlan {

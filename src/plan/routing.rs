@@ -115,12 +115,7 @@ fn first_started(view: &View, target: Option<&Placement>) -> Option<Placement> {
 /// are ready, else those that run and were trusted before.
 pub fn dials(view: &View, placement: &Placement, limit: u32) -> BTreeSet<std::net::SocketAddr> {
     let at_most = usize::try_from(limit).unwrap_or(usize::MAX);
-    let ready: BTreeSet<_> = view
-        .at(placement)
-        .filter(|replica| replica.is_ready())
-        .filter_map(|replica| view.dial(replica))
-        .take(at_most)
-        .collect();
+    let ready: BTreeSet<_> = view.ready_dials(placement).take(at_most).collect();
     if !ready.is_empty() {
         return ready;
     }

@@ -39,7 +39,7 @@ fn judge(
     waiting_on: &[WaitingOn],
 ) -> (ServiceState, String) {
     let serving = |placement: &Placement| {
-        let record = view.memory.releases.iter().find(|record| record.id == placement.release);
+        let record = view.record(&placement.release);
         let image = record.map(|record| record.image.to_string());
         let from_container = || view.at(placement).next().map(|r| r.container.image.to_string());
         image.or_else(from_container).unwrap_or_else(|| placement.release.to_string())

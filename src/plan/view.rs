@@ -10,8 +10,8 @@ use std::{
 };
 
 use crate::domain::{
-    Backend, Container, Fingerprint, ProbeCheck, RouteState, Service, ServiceKind, ServiceName,
-    Snapshot, Stack, Timestamp,
+    Backend, Container, Fingerprint, ProbeCheck, Release, ReleaseId, RouteState, Service,
+    ServiceKind, ServiceName, Snapshot, Stack, Timestamp,
     memory::{Memory, Placement, ReplicaMemory, ServiceMemory},
     snapshot::{ContainerState, Health, ObserveFailure, Observed, ProxyState, Subject, Work},
     time::Now,
@@ -170,6 +170,21 @@ impl<'a> View<'a> {
         self.service.kind == ServiceKind::OneShot
             && self.memory.good.contains(&placement.release)
             && self.at(placement).next().is_none()
+    }
+
+    /// Returns where the proxy reaches the ready replicas of a placement, in the
+    /// order of their numbers.
+    pub fn ready_dials<'v>(
+        &'v self,
+        placement: &'v Placement,
+    ) -> impl Iterator<Item = SocketAddr> + 'v {
+        let ready = self.at(placement).filter(|replica| replica.is_ready());
+        ready.filter_map(|replica| self.dial(replica))
+    }
+
+    /// Returns what a release was made of, if it is remembered.
+    pub fn record(&self, release: &ReleaseId) -> Option<&Release> {
+        self.memory.releases.iter().find(|record| record.id == *release)
     }
 
     /// Returns whether each of the declared number of replicas is ready.

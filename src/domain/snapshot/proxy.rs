@@ -7,7 +7,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{RouteTable, ServiceName};
+use crate::domain::{RouteState, RouteTable, ServiceName};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProxyState {
@@ -33,6 +33,15 @@ pub struct ProxyState {
     pub refused: BTreeMap<SocketAddr, String>,
     /// None where the proxy does not tell.
     pub version: Option<ProxyVersion>,
+}
+
+impl ProxyState {
+    /// Returns every address of ours that the configuration names, whether it gets
+    /// requests or is idle.
+    pub fn dials(&self) -> impl Iterator<Item = &SocketAddr> {
+        let routed = self.table.values().flat_map(RouteState::dials);
+        routed.chain(self.idle.values().flatten())
+    }
 }
 
 /// By which means traffic moves between slots, for people.
