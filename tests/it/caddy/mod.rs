@@ -22,6 +22,7 @@ use quaymaster::{
     domain::{Backend, ReleaseId, Route, RouteState, RouteTable, Slot, snapshot::ProxyState},
     ports::Proxy,
 };
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::rig::caddy::RunningCaddy;
@@ -124,6 +125,28 @@ async fn observe(caddy: &Caddy, at: &RunningCaddy) -> ProxyState {
 
 async fn write(caddy: &Caddy, at: &RunningCaddy, table: &RouteTable) {
     caddy.write(&at.proxy_config(), table).await.unwrap();
+}
+
+/// Asserts that each of these edits of what stands is noticed, and put right by one
+/// write to the last byte.
+async fn assert_put_right(
+    caddy: &Caddy,
+    at: &RunningCaddy,
+    wanted: &RouteTable,
+    edits: &[(Method, String, Value)],
+    binary: &Path,
+) {
+    let right = at.read_bytes("apps").await;
+    for (method, path, value) in edits {
+        at.edit(method.clone(), path, value).await;
+        let seen = observe(caddy, at).await;
+        assert!(!seen.intact || seen.table != *wanted, "{method} {path} went unnoticed");
+
+        write(caddy, at, wanted).await;
+
+        assert_stands(caddy, at, wanted, binary).await;
+        assert_eq!(at.read_bytes("apps").await, right, "{method} {path}");
+    }
 }
 
 /// Asserts that exactly this table stands, as we would write it.

@@ -70,17 +70,7 @@ async fn any_edit_of_our_subtree_is_noticed_and_put_right() {
         let caddy = caddy();
         let wanted = web(Slot::Green, nowhere());
         write(&caddy, &at, &wanted).await;
-        let right = at.read_bytes("apps").await;
-        for (method, path, value) in &edits {
-            at.edit(method.clone(), path, value).await;
-            let seen = observe(&caddy, &at).await;
-            assert!(!seen.intact || seen.table != wanted, "{method} {path} went unnoticed");
-
-            write(&caddy, &at, &wanted).await;
-
-            assert_stands(&caddy, &at, &wanted, &binary).await;
-            assert_eq!(at.read_bytes("apps").await, right, "{method} {path}");
-        }
+        assert_put_right(&caddy, &at, &wanted, &edits, &binary).await;
     }
 }
 
