@@ -26,6 +26,8 @@ pub enum Wake {
     Proxy,
     /// A probe changed its mind.
     Probe,
+    /// A gate was measured.
+    Gate,
     /// SIGHUP.
     Signal,
     /// An operator asked for something.
@@ -39,12 +41,13 @@ pub enum Wake {
 }
 
 impl Wake {
-    const ALL: [Wake; 10] = [
+    const ALL: [Wake; 11] = [
         Wake::Start,
         Wake::File,
         Wake::Engine,
         Wake::Proxy,
         Wake::Probe,
+        Wake::Gate,
         Wake::Signal,
         Wake::Request,
         Wake::Tick,
@@ -61,6 +64,7 @@ impl fmt::Display for Wake {
             Wake::Engine => "docker",
             Wake::Proxy => "caddy",
             Wake::Probe => "probe",
+            Wake::Gate => "gate",
             Wake::Signal => "signal",
             Wake::Request => "request",
             Wake::Tick => "tick",

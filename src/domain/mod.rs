@@ -5,6 +5,7 @@
 //! a clock, a runtime, Docker or Caddy; everything is plain data that a test
 //! can write down.
 
+pub mod gate;
 pub mod image;
 pub mod manifest;
 pub mod memory;
@@ -20,6 +21,7 @@ pub mod stack;
 pub mod subnet;
 pub mod time;
 
+pub use gate::{Gate, GateCheck, GateId, GateKey, GateTarget, Phase};
 pub use image::{Digest, ImageId, ImageRef, Resolution};
 pub use memory::Memory;
 pub use name::{ServiceName, StackName};

@@ -379,7 +379,7 @@ fn create(view: &View, aim: &Aim, release: &Release, replica: u32) -> Step {
     let name = format!("{}-{service}-{slot}-{}-{replica}", view.world.stack.name, release.id);
     let release = release.clone();
     let (service, addresses, hosts) = (service.clone(), BTreeMap::new(), BTreeMap::new());
-    let new = NewContainer { name, service, slot, replica, release, addresses, hosts };
+    let new = NewContainer { name, service, slot, replica, job: None, release, addresses, hosts };
     Step::Create(Box::new(new))
 }
 

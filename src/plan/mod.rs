@@ -57,8 +57,8 @@ pub use step::{Flip, NewContainer, NewHold, Step};
 pub use waiting::WaitingOn;
 
 use crate::domain::{
-    DependsOn, Memory, ReleaseId, RouteState, RouteTable, ServiceName, Snapshot, Stack, Strategy,
-    Timestamp,
+    DependsOn, GateKey, GateTarget, Memory, ReleaseId, RouteState, RouteTable, ServiceName,
+    Snapshot, Stack, Strategy, Timestamp,
     memory::Hold,
     snapshot::{ObserveFailure, Observed, ProxyState, Subject},
     time::Now,
@@ -77,6 +77,8 @@ pub struct Plan {
     pub wants_host: bool,
     /// The plan waits for requests in flight; count them and plan again.
     pub wants_in_flight: bool,
+    /// The gates to measure from now on.
+    pub measure: BTreeMap<GateKey, GateTarget>,
     /// When to look again without being woken.
     pub revisit: Option<Timestamp>,
 }

@@ -69,7 +69,7 @@ impl World {
                 table.pop_first();
             }
             Some(Mutant::MixReleases) => {
-                let listed = self.docker.list(self.now);
+                let listed = self.docker.list(self.now).replicas;
                 for (name, state) in &mut table {
                     let others = listed.iter().filter(|container| {
                         container.service == *name && container.release != state.backend.release
@@ -87,7 +87,7 @@ impl World {
         if self.mutant != Some(Mutant::StopTheRouted) {
             return id.clone();
         }
-        let listed = self.docker.list(self.now);
+        let listed = self.docker.list(self.now).replicas;
         let Some(meant) = listed.iter().find(|container| container.id == *id) else {
             return id.clone();
         };

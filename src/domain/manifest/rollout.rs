@@ -68,6 +68,9 @@ impl WrittenRollout {
             scale_down_delay: self.scale_down_delay.unwrap_or(minutes(10)),
             auto_revert: self.auto_revert.unwrap_or(true),
             failover: self.failover.unwrap_or(Failover::Standby),
+            pre_promotion: Vec::new(),
+            post_promotion: Vec::new(),
+            auto_promote: true,
         };
         if rollout.min_healthy_time >= rollout.progress_deadline
             && let Some((_, span)) = self.min_healthy_time.or(self.progress_deadline)

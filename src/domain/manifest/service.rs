@@ -139,6 +139,8 @@ pub(super) fn read(
         spec,
         depends_on: depends_on.iter().map(|(on, it)| (on.clone(), it.condition)).collect(),
         rollout,
+        rollout_group: None,
+        standby: None,
     });
     Some(Read { service, kind, route, depends_on })
 }

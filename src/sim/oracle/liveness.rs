@@ -238,7 +238,7 @@ impl World {
         let Some(state) = self.caddy.table.get(name) else {
             return Some(format!("{name} has no route"));
         };
-        let listed = self.docker.list(self.now);
+        let listed = self.docker.list(self.now).replicas;
         let of_release = listed.iter().filter(|c| c.service == *name && c.release == release.id);
         let dials: BTreeSet<_> = of_release.flat_map(dials_of).collect();
         if state.route != *route || state.backend.dials != dials {

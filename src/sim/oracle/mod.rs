@@ -127,7 +127,7 @@ impl Oracle {
 
     /// Returns somebody else's containers as if they carried our labels.
     pub fn foreign_as_ours(&self, docker: &Docker) -> Vec<Container> {
-        let listed = docker.list(0);
+        let listed = docker.list(0).replicas;
         let Some(template) = listed.first() else { return Vec::new() };
         let disguise = |id: &ContainerId| Container {
             id: id.clone(),

@@ -17,12 +17,26 @@ impl Prober for SimPort {
         let now = world.now;
         world.oracle.probes_seen(&standings, now);
         if world.mutant == Some(Mutant::SkipReadiness) {
-            for container in world.docker.list(now) {
+            for container in world.docker.list(now).replicas {
                 let ready = ProbeStanding { ready: true, probes: 1, last_failure: None };
                 standings.insert(container.id, ready);
             }
         }
         standings
+    }
+}
+
+impl Gatekeeper for SimPort {
+    fn watch(&self, targets: BTreeMap<GateKey, GateTarget>) {
+        let mut world = self.world();
+        let now = world.now;
+        if !world.crashed {
+            world.gates.watch(targets, now);
+        }
+    }
+
+    fn measured(&self) -> BTreeMap<GateKey, Measured> {
+        self.world().gates.measured()
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{
         release::{Healthcheck, Mount, MountSource, NetworkAttachment, RestartPolicy},
         stack::{AdminEndpoint, FlipChoice, NameChoice, NetworkSpec, ProxyConfig, VolumeSpec},
     },
-    sim::world::{Shelf, Version, behaviour::Behaviour},
+    sim::world::{GateFate, Shelf, Version, behaviour::Behaviour},
 };
 
 const STACK: &str = "sim";
@@ -97,7 +97,12 @@ impl ServiceDraft {
                 scale_down_delay: self.scale_down_delay,
                 auto_revert: true,
                 failover: Failover::Standby,
+                pre_promotion: Vec::new(),
+                post_promotion: Vec::new(),
+                auto_promote: true,
             },
+            rollout_group: None,
+            standby: None,
             name,
         }
     }
@@ -161,7 +166,8 @@ pub fn stack_of(drafts: &[ServiceDraft]) -> Arc<Stack> {
 /// Returns one version of a service's image.
 pub fn version_of(name: &str, version: u32, behaviour: Behaviour) -> Version {
     let image = image(name, version);
-    Version { image, behaviour, shelf: Shelf::Present, pull_time: 800 }
+    let (gates, job_code) = (GateFate::Passes, 0);
+    Version { image, behaviour, shelf: Shelf::Present, pull_time: 800, gates, job_code }
 }
 
 pub fn service_name(name: &str) -> ServiceName {

@@ -7,9 +7,9 @@ use std::{
 
 use crate::{
     domain::{
-        Container, ContainerId, ImageId, Subnet,
+        ContainerId, ImageId, Subnet,
         release::RestartPolicy,
-        snapshot::{AddressRange, Failure, FailureKind, Gateway, HostNetwork},
+        snapshot::{AddressRange, Failure, FailureKind, Gateway, HostNetwork, Listed},
     },
     plan::NewContainer,
 };
@@ -57,8 +57,12 @@ pub enum Start {
 }
 
 impl Docker {
-    pub fn list(&self, now: i64) -> Vec<Container> {
-        self.containers.values().filter_map(|container| container.listed(now)).collect()
+    pub fn list(&self, now: i64) -> Listed {
+        let containers = || self.containers.values();
+        Listed {
+            replicas: containers().filter_map(|container| container.listed(now)).collect(),
+            jobs: containers().filter_map(SimContainer::listed_job).collect(),
+        }
     }
 
     pub fn all(&self) -> impl Iterator<Item = &SimContainer> {

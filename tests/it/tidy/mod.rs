@@ -14,6 +14,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("docker", 2),
     ("caddy", 2),
     ("probe", 2),
+    ("gate", 2),
     ("store", 2),
     ("source", 2),
     ("sim", 2),
