@@ -142,6 +142,11 @@ impl Condition {
         }
     }
 
+    /// Returns whether it compares with a number, and not with a word.
+    pub fn compares_numbers(&self) -> bool {
+        self.number().is_some()
+    }
+
     fn number(&self) -> Option<f64> {
         self.operand.parse().ok()
     }
