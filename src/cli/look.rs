@@ -227,6 +227,8 @@ fn told_by(report: &StatusReport, stack: &Stack) -> Memory {
             image: hold.image.clone(),
             reason: hold.reason.clone(),
             log: hold.log.clone(),
+            gates: hold.gates.clone(),
+            by: hold.by,
             at_unix_ms: hold.at_unix_ms,
         });
     }

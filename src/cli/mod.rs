@@ -18,6 +18,7 @@ mod logs;
 mod look;
 mod plan;
 mod print;
+mod promote;
 pub mod report;
 mod retry;
 mod rollback;
@@ -70,6 +71,7 @@ async fn perform(globals: &Globals, command: Command) -> Result<Exit, CommandErr
         Command::Status(args) => status::status(globals, &args).await,
         Command::Retry(args) => retry::retry(globals, &args).await,
         Command::Rollback(args) => rollback::rollback(globals, &args).await,
+        Command::Promote(args) => promote::promote(globals, &args).await,
         Command::Flip(args) => flip::flip(globals, &args).await,
         Command::Logs(args) => logs::logs(globals, &args).await,
         Command::History(args) => history::history(globals, &args).await,

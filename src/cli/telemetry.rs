@@ -34,6 +34,7 @@ fn default_filter(command: &Command) -> Targets {
         | Command::Status(_)
         | Command::Retry(_)
         | Command::Rollback(_)
+        | Command::Promote(_)
         | Command::Flip(_)
         | Command::Logs(_)
         | Command::History(_) => LevelFilter::WARN,

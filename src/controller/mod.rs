@@ -220,6 +220,15 @@ where
         Ok(format!("{service} goes back to its earlier release"))
     }
 
+    /// Approves the declared release of a service. The next pass that finds it ready,
+    /// with its gates passed, gives it the traffic.
+    pub fn promote(&mut self, service: &ServiceName) -> Result<String, Refusal> {
+        let Some((seen, _, _)) = &self.last else { return Err(Refusal::EngineUnknown) };
+        let changed = plan::promote(&self.stack, seen, &self.memory, service, self.now())?;
+        self.memorise(changed);
+        Ok(format!("{service} is promoted once it is ready and its gates have passed"))
+    }
+
     fn now(&self) -> Now {
         Now { at: self.ports.clock.now(), unix_ms: self.ports.clock.unix_ms() }
     }
@@ -360,10 +369,11 @@ where
             ServiceState::Progressing | ServiceState::Degraded => {
                 let in_vain = |wait: &WaitingOn| match wait {
                     WaitingOn::Dependency { service, .. } => is_held(service),
+                    WaitingOn::Promotion { .. } => true,
                     _ => false,
                 };
                 let degraded = service.state == ServiceState::Degraded;
-                match service.waiting_on.is_empty() {
+                match service.waiting_on.iter().all(WaitingOn::is_settled) {
                     true => degraded,
                     false => service.waiting_on.iter().any(in_vain),
                 }

@@ -113,6 +113,7 @@ where
         match request {
             Request::Retry(service, reply) => drop(reply.send(self.retry(&service))),
             Request::Rollback(service, reply) => drop(reply.send(self.rollback(&service))),
+            Request::Promote(service, reply) => drop(reply.send(self.promote(&service))),
             Request::History(reply) => drop(reply.send(self.history().to_vec())),
         }
     }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ContainerSpec, Digest, Fingerprint, Gate, ImageId, ImageRef, Probe, Release, Route,
+    ContainerSpec, Digest, Fingerprint, Gate, ImageId, ImageRef, Probe, Release, Route, Secret,
     ServiceName, Slot,
 };
 
@@ -36,6 +36,22 @@ impl Service {
     /// A hold ends when it changes.
     pub fn declaration(&self) -> Fingerprint {
         Fingerprint::of(self)
+    }
+
+    /// Returns every image that the file names for this service.
+    pub fn images(&self) -> impl Iterator<Item = &ImageRef> {
+        let jobs = self.gates().filter_map(|gate| gate.job()?.image.as_ref());
+        std::iter::once(&self.image).chain(&self.standby).chain(jobs)
+    }
+
+    /// Returns every value that must not be shown.
+    pub fn secrets(&self) -> impl Iterator<Item = &Secret> {
+        let jobs = self.gates().filter_map(Gate::job);
+        self.spec.environment.values().chain(jobs.flat_map(|job| job.environment.values()))
+    }
+
+    fn gates(&self) -> impl Iterator<Item = &Gate> {
+        self.rollout.pre_promotion.iter().chain(&self.rollout.post_promotion)
     }
 
     /// Returns the release of this service on the given image.
