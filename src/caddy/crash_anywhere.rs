@@ -156,7 +156,8 @@ fn a_state() -> impl Strategy<Value = RouteState> {
             standby.dials.is_disjoint(&backend.dials)
                 && (standby.slot, &standby.release) != (backend.slot, &backend.release)
         });
-        let route = crate::domain::Route { hosts: vec![], path: "/*".to_owned(), port: 80 };
+        let route =
+            crate::domain::Route { hosts: vec![], path: "/*".to_owned(), port: 80, preview: None };
         let stream_close_delay = std::time::Duration::ZERO;
         RouteState { route, backend, standby, stream_close_delay, inside: None }
     })

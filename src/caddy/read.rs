@@ -44,7 +44,7 @@ fn service(stack: &StackName, route: &Value) -> Option<(ServiceName, Route)> {
     let hosts: Vec<String> =
         matches.iter().map(|matcher| texts(&matcher["host"])).collect::<Option<Vec<_>>>()?.concat();
     let path = matches.first()?.pointer("/path/0")?.as_str()?.to_owned();
-    let route = domain::Route { hosts, path, port: label.port };
+    let route = domain::Route { hosts, path, port: label.port, preview: None };
     let stream_close_delay = label.stream_close_delay;
     let route = match label.to {
         Destination::Switch => {

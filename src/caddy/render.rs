@@ -192,6 +192,7 @@ mod tests {
                 hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
                 path: path.to_owned(),
                 port: 8001,
+                preview: None,
             },
             backend: Backend {
                 slot: Slot::Green,

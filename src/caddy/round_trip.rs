@@ -52,7 +52,7 @@ fn a_state() -> impl Strategy<Value = RouteState> {
     let route = (hosts, a_path(), any::<u16>());
     (route, a_backend(), option::of(a_backend()), any::<Duration>()).prop_map(
         |((hosts, path, port), backend, standby, stream_close_delay)| RouteState {
-            route: Route { hosts, path, port },
+            route: Route { hosts, path, port, preview: None },
             backend,
             standby,
             stream_close_delay,

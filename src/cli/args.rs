@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracing_subscriber::filter::Targets;
 
 use crate::domain::{
-    ServiceName, Slot,
+    HostIdentity, ServiceName, Slot, host_identity,
     manifest::{self, AllowDeleteAll},
 };
 
@@ -73,6 +73,17 @@ pub struct Globals {
     #[arg(value_delimiter = ':', hide_env_values = true)]
     pub env_file: Vec<PathBuf>,
 
+    /// What this host is called where the file says `hosts:`; without it, the name
+    /// that the machine has
+    #[arg(long, global = true, value_name = "NAME", env = "QUAYMASTER_HOST_NAME")]
+    #[arg(hide_env_values = true)]
+    pub host_name: Option<String>,
+
+    /// A label of this host, for `hosts:` in the file; may be given again
+    #[arg(long, global = true, value_name = "KEY=VALUE", env = "QUAYMASTER_HOST_LABELS")]
+    #[arg(value_delimiter = ',', value_parser = host_identity::label, hide_env_values = true)]
+    pub host_label: Vec<(String, String)>,
+
     /// What to log: error, warn, info, debug, trace or off; also per module,
     /// `warn,quaymaster::caddy=debug`
     #[arg(
@@ -107,6 +118,14 @@ pub enum Output {
 impl Globals {
     pub fn output(&self) -> Output {
         if self.json { Output::Json } else { Output::People }
+    }
+
+    /// Returns which host this is.
+    pub fn host(&self) -> HostIdentity {
+        let named = self.host_name.clone().filter(|name| !name.is_empty());
+        let name = named
+            .unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().into_owned());
+        HostIdentity::new(&name, self.host_label.iter().cloned())
     }
 }
 

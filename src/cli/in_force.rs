@@ -67,7 +67,7 @@ pub fn source(
 ) -> Result<(FileSource, PathBuf), CommandError> {
     let path = std::path::absolute(file)
         .map_err(|source| CommandError::Unreadable { path: file.to_owned(), source })?;
-    let source = FileSource::new(file, globals.env_file.clone(), deletion);
+    let source = FileSource::new(file, globals.env_file.clone(), deletion, globals.host());
     Ok((source, path))
 }
 

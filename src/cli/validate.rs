@@ -20,17 +20,22 @@ pub async fn validate(globals: &Globals, args: &FileArg) -> Result<Exit, Command
             let services: Vec<_> = stack.services.keys().collect();
             print::json(&json!({
                 "valid": true, "file": path, "stack": stack.name, "services": services,
+                "on_other_hosts": stack.on_other_hosts,
                 "problem": null,
             }))?;
             Ok(Exit::Done)
         }
         (Ok(stack), Output::People) => {
-            let services = match stack.services.len() {
+            let services = match stack.services.len() + stack.on_other_hosts.len() {
                 1 => "1 service".to_owned(),
                 count => format!("{count} services"),
             };
+            let here = match stack.on_other_hosts.is_empty() {
+                true => String::new(),
+                false => format!(", {} for this host ({})", stack.services.len(), globals.host()),
+            };
             let file = args.file.display();
-            print::write(&format!("{file} is valid: stack {}, {services}\n", stack.name))?;
+            print::write(&format!("{file} is valid: stack {}, {services}{here}\n", stack.name))?;
             Ok(Exit::Done)
         }
         (Err(problem), Output::Json) => {

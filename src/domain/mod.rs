@@ -6,6 +6,7 @@
 //! can write down.
 
 pub mod gate;
+pub mod host_identity;
 pub mod image;
 pub mod manifest;
 pub mod memory;
@@ -22,12 +23,13 @@ pub mod subnet;
 pub mod time;
 
 pub use gate::{Gate, GateCheck, GateId, GateKey, GateTarget, Phase};
+pub use host_identity::HostIdentity;
 pub use image::{Digest, ImageId, ImageRef, Resolution};
 pub use memory::Memory;
 pub use name::{ServiceName, StackName};
 pub use probe::{Probe, ProbeCheck};
 pub use release::{ContainerSpec, Fingerprint, Release, ReleaseId};
-pub use route::{Backend, Inside, Route, RouteState, RouteTable};
+pub use route::{Backend, Inside, Preview, Route, RouteState, RouteTable};
 pub use secret::Secret;
 pub use service::{DependsOn, Failover, Rollout, Service, ServiceKind, SlotChoice, Strategy};
 pub use slot::Slot;

@@ -20,6 +20,21 @@ pub struct Route {
     pub path: String,
     /// The port that the replicas listen on.
     pub port: u16,
+    /// How the idle slot is looked at.
+    // What is not said leaves the fingerprint as it was before it could be said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preview: Option<Preview>,
+}
+
+/// Which requests of a route go to the idle slot, for people who look at a release
+/// before it is promoted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Preview {
+    /// Those to this host, whatever their path.
+    Host(String),
+    /// Those to the route with this header; None is any value.
+    Header { name: String, value: Option<String> },
 }
 
 /// The one release that answers a route.

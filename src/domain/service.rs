@@ -1,6 +1,10 @@
 //! A service as the file declares it, validated.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +33,10 @@ pub struct Service {
     /// An image to run in the idle slot without traffic.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub standby: Option<ImageRef>,
+    /// Where the slots of a service are that runs elsewhere: both of them, and never
+    /// without an address. Then `image` only reads as the declared slot's first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstreams: Option<BTreeMap<Slot, BTreeSet<SocketAddr>>>,
 }
 
 impl Service {

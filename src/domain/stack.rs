@@ -1,6 +1,9 @@
 //! Everything one desired-state file declares.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +15,9 @@ pub struct Stack {
     pub name: StackName,
     pub proxy: Option<ProxyConfig>,
     pub services: BTreeMap<ServiceName, Service>,
+    /// What the file declares for other hosts only.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub on_other_hosts: BTreeSet<ServiceName>,
     /// Networks to create when missing, by Docker's name.
     pub networks: BTreeMap<String, NetworkSpec>,
     /// Volumes to create when missing, by Docker's name.

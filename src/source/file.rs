@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     domain::{
-        Stack,
+        HostIdentity, Stack,
         manifest::{self, AllowDeleteAll, Input},
     },
     ports::Source,
@@ -25,6 +25,7 @@ pub struct FileSource {
     path: PathBuf,
     env_files: EnvFiles,
     allow_delete_all: AllowDeleteAll,
+    host: HostIdentity,
     /// What was read last, so that an idle pass asks only for the file's stamp.
     known: Mutex<Option<Content>>,
     /// Every file that the last load read or wanted: what to watch.
@@ -61,12 +62,13 @@ impl EnvFiles {
 }
 
 impl FileSource {
-    /// Returns the source of the file at `path`. Without any `env_files`, the `.env`
+    /// Returns the source of what the file at `path` declares for `host`. Without any `env_files`, the `.env`
     /// beside it is read, if there is one.
     pub fn new(
         path: impl Into<PathBuf>,
         env_files: Vec<PathBuf>,
         allow_delete_all: AllowDeleteAll,
+        host: HostIdentity,
     ) -> FileSource {
         let path = path.into();
         let env_files = EnvFiles::new(env_files, &path);
@@ -75,6 +77,7 @@ impl FileSource {
             path,
             env_files,
             allow_delete_all,
+            host,
             known: Mutex::default(),
             concerned: Arc::new(Mutex::new(concerned)),
         }
@@ -114,6 +117,7 @@ impl FileSource {
             read_file: &read_file,
             base_dir: &base_dir,
             allow_delete_all: self.allow_delete_all,
+            host: &self.host,
         });
         *lock(&self.concerned) = concerned.into_inner().unwrap_or_else(PoisonError::into_inner);
         stack.map_err(|report| report.to_string())

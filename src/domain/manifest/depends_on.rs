@@ -27,6 +27,13 @@ pub(super) struct Dependency {
     name: Text,
 }
 
+impl Dependency {
+    /// Returns where the file says it.
+    pub fn span(&self) -> Span {
+        self.name.span
+    }
+}
+
 /// Reads a list of names, or a map of names with a condition each.
 pub(super) fn read(reader: &mut Reader<'_>, node: &Node) -> WrittenDependencies {
     let mut dependencies = WrittenDependencies::new();

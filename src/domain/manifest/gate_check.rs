@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use crate::domain::{
-    Gate, GateCheck, ImageRef, Secret,
+    Gate, GateCheck, Secret,
     gate::{Condition, HttpCheck, HttpTarget, JobSpec, JsonCheck},
 };
 
@@ -11,7 +11,7 @@ use super::{
     environment,
     fields::{Fields, NO_REFUSALS, Refusals},
     gates::{Timing, read_timing},
-    headers, probe,
+    headers, image, probe,
     reader::Reader,
     report::shown,
     url,
@@ -64,10 +64,7 @@ fn read_job(reader: &mut Reader<'_>, entry: &Entry) -> Option<(GateCheck, Timing
     };
     let mut fields = Fields::of(map);
     let command = fields.get("command").map(|it| reader.command(&it.value));
-    let image = fields.get("image").map(|it| {
-        let help = "write `registry/repository:tag`, or `…@sha256:` and a digest";
-        reader.parsed(&it.value, "an image reference", help, str::parse::<ImageRef>)
-    });
+    let image = fields.get("image").map(|it| image::read(reader, &it.value));
     let environment = environment::read(reader, None, fields.get("environment"));
     let timeout = fields.get("timeout").and_then(|it| reader.positive_duration(&it.value));
     let is_misspelt = fields.has_slip_of("command") || fields.has_slip_of("image");

@@ -54,6 +54,15 @@ pub(super) struct Subject<'s> {
     pub service: &'s ServiceName,
     pub image: Option<&'s ImageRef>,
     pub route_port: Option<u16>,
+    pub place: Place,
+}
+
+/// Where a service runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    Here,
+    /// Behind addresses of which nothing else is known.
+    Elsewhere,
 }
 
 /// Reads the gates of one phase.
@@ -171,6 +180,13 @@ fn fill_in(
             };
             *port = route_port;
             true
+        }
+        GateCheck::Job(_) | GateCheck::Exec { .. } if subject.place == Place::Elsewhere => {
+            let message = format!("nothing of `{}` runs here", subject.service);
+            let help =
+                "write `http:` or `prometheus:`; a service's own list replaces that of `defaults:`";
+            reader.refuse(span, message, help);
+            false
         }
         GateCheck::Job(JobSpec { command: None, image, .. })
             if image.is_none() || image.as_ref() == subject.image =>

@@ -15,13 +15,17 @@ pub(super) fn read(reader: &mut Reader<'_>, entry: Option<&Entry>) -> BTreeMap<S
 
 fn read_one(reader: &mut Reader<'_>, pair: Pair) -> Option<(String, String)> {
     let value = pair.value.map(|text| text.value).unwrap_or_default();
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
-    let is_name = !pair.key.is_empty() && pair.key.bytes().all(plain);
     let is_line = value.chars().all(|c| c == '\t' || !c.is_control());
-    if !is_name || !is_line {
+    if !is_name(&pair.key) || !is_line {
         let help = "a name has letters, digits and `-`, a value has one line";
         reader.refuse(pair.span, "this is not an HTTP header", help);
         return None;
     }
     Some((pair.key, value))
+}
+
+/// Returns whether a text is a header's name.
+pub(super) fn is_name(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    !text.is_empty() && text.bytes().all(plain)
 }

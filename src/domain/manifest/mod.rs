@@ -21,10 +21,13 @@ mod fields;
 mod gate_check;
 mod gates;
 mod headers;
+mod hosts;
+mod image;
 mod interpolate;
 mod mounts;
 mod networks;
 mod ports;
+mod preview;
 mod probe;
 mod proxy;
 mod quantity;
@@ -37,14 +40,16 @@ mod route;
 mod service;
 mod shell_words;
 mod slot_edit;
+mod standby;
 mod top;
 mod unsupported;
+mod upstreams;
 mod url;
 mod yaml;
 
 use std::{io, path::Path};
 
-use super::Stack;
+use super::{HostIdentity, Stack};
 use reader::Reader;
 use report::Flaw;
 use yaml::Span;
@@ -71,6 +76,8 @@ pub struct Input<'a> {
     /// The absolute folder of the file, against which relative paths resolve.
     pub base_dir: &'a Path,
     pub allow_delete_all: AllowDeleteAll,
+    /// The host whose services are wanted.
+    pub host: &'a HostIdentity,
 }
 
 /// Whether a file without any service is meant: it removes every container of

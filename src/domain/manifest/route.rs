@@ -2,11 +2,13 @@
 
 use std::{collections::HashMap, net::Ipv4Addr};
 
-use crate::domain::Route;
+use crate::domain::{Route, ServiceName};
 
 use super::{
     fields::{Fields, Refusals},
+    hosts::{self, WrittenHosts},
     ports::Exposed,
+    preview::{self, ReadPreview},
     reader::{Reader, Text},
     report::shown,
     top::Services,
@@ -14,7 +16,7 @@ use super::{
 };
 
 const REFUSALS: Refusals = Refusals {
-    later: &["preview"],
+    later: &[],
     never: &[
         ("tls", "remove it: Caddy gets certificates for the hosts by itself"),
         ("paths", "write one `path:` pattern"),
@@ -25,19 +27,30 @@ const REFUSALS: Refusals = Refusals {
 pub(super) struct ReadRoute {
     pub route: Route,
     pub span: Span,
+    pub preview: Option<ReadPreview>,
     hosts: Vec<Text>,
+}
+
+/// What a route's port is that it does not name itself.
+#[derive(Clone, Copy)]
+pub(super) enum RoutePort<'e> {
+    /// The only port that the service exposes.
+    Exposed(&'e [Exposed]),
+    /// That of the first upstream: a route cannot name another.
+    Upstreams(u16),
 }
 
 pub(super) fn read(
     reader: &mut Reader<'_>,
     entry: &Entry,
-    exposed: &[Exposed],
+    default_port: RoutePort<'_>,
 ) -> Option<ReadRoute> {
     let example = "a map such as `{ host: shop.example.com, port: 8000 }`";
     let mut fields = Fields::of(reader.map(&entry.value, example)?);
     let (host, hosts) = (fields.get("host"), fields.get("hosts"));
     let (path, port) = (fields.get("path"), fields.get("port"));
     let internal = fields.get("internal");
+    let preview = fields.get("preview");
     fields.finish(reader, &REFUSALS);
     let internal = internal.map_or(Some(false), |internal| reader.flag(&internal.value));
     let hosts = match internal {
@@ -54,13 +67,29 @@ pub(super) fn read(
         ),
         None => Some("/*".to_owned()),
     };
-    let port = match port {
-        Some(port) => reader.port(&port.value),
-        None => default_port(reader, entry.key_span, exposed),
+    let port = match (port, default_port) {
+        (Some(port), RoutePort::Exposed(_)) => reader.port(&port.value),
+        (None, RoutePort::Exposed(exposed)) => only_exposed(reader, entry.key_span, exposed),
+        (Some(port), RoutePort::Upstreams(_)) => {
+            reader.refuse(port.key_span, "each upstream has its own port", "remove it");
+            None
+        }
+        (None, RoutePort::Upstreams(port)) => Some(port),
+    };
+    let preview = match (preview, internal) {
+        (Some(preview), Some(true)) => {
+            let message = "a route that is `internal` is looked at by nobody from outside";
+            reader.refuse(preview.key_span, message, "remove it, or `internal: true`");
+            return None;
+        }
+        (Some(preview), Some(false) | None) => Some(preview::read(reader, preview)?),
+        (None, _) => None,
     };
     let (hosts, path, port) = (hosts?, path?, port?);
     let names = hosts.iter().map(|host| host.value.clone()).collect();
-    Some(ReadRoute { route: Route { hosts: names, path, port }, span: entry.key_span, hosts })
+    let as_routed = preview.as_ref().map(|read| read.preview.clone());
+    let route = Route { hosts: names, path, port, preview: as_routed };
+    Some(ReadRoute { route, span: entry.key_span, preview, hosts })
 }
 
 /// A route for the inside only has no hosts, and every path.
@@ -121,7 +150,7 @@ fn read_hosts(
 }
 
 /// Checks a host name, an IPv4 address, or `*.` and a host name.
-fn check_host_pattern(text: &str) -> Result<(), (&'static str, String)> {
+pub(super) fn check_host_pattern(text: &str) -> Result<(), (&'static str, String)> {
     const EXAMPLE: &str = "write a name such as `shop.example.com` or `*.example.com`";
     if text.contains("://") || text.contains('/') {
         return Err(("it is a URL", "write the name alone; a path goes under `path:`".to_owned()));
@@ -178,7 +207,7 @@ fn parse_path(text: &str) -> Result<String, String> {
     }
 }
 
-fn default_port(reader: &mut Reader<'_>, route: Span, exposed: &[Exposed]) -> Option<u16> {
+fn only_exposed(reader: &mut Reader<'_>, route: Span, exposed: &[Exposed]) -> Option<u16> {
     match Exposed::only_tcp(exposed) {
         Some(port) => Some(port),
         None => {
@@ -194,35 +223,84 @@ fn default_port(reader: &mut Reader<'_>, route: Span, exposed: &[Exposed]) -> Op
 
 /// Checks what must be true of the routes of a stack together.
 pub(super) fn check_all(reader: &mut Reader<'_>, services: &Services, proxy_declared: bool) {
-    let mut routed: Vec<_> = services
+    let mut routed: Vec<Routed<'_>> = services
         .iter()
-        .filter_map(|(name, read)| Some((name, read.as_ref()?.route.as_ref()?)))
+        .filter_map(|(name, read)| {
+            let read = read.as_ref()?;
+            Some(Routed { name, read: read.route.as_ref()?, hosts: read.hosts.as_ref() })
+        })
         .collect();
-    routed.sort_by_key(|(_, route)| route.span);
-    if let Some((_, first)) = routed.first()
+    routed.sort_by_key(|routed| routed.read.span);
+    if let Some(first) = routed.first()
         && !proxy_declared
     {
         reader.refuse(
-            first.span,
+            first.read.span,
             "a route needs a proxy, and the file names none",
             "add `proxy: { caddy: { admin: \"http://127.0.0.1:2019\" } }` at the top level",
         );
     }
-    let mut taken = HashMap::new();
-    for (name, read) in routed {
-        for host in &read.hosts {
+    check_requests(reader, &routed);
+    check_previews(reader, &routed);
+}
+
+/// A service with a route.
+struct Routed<'s> {
+    name: &'s ServiceName,
+    read: &'s ReadRoute,
+    hosts: Option<&'s WrittenHosts>,
+}
+
+/// What has a claim on some requests, and where the file says so.
+type Claim<'s> = (&'s Routed<'s>, Span);
+
+/// Returns the claim that one of `routed` on the same requests would meet on some
+/// host.
+fn met_by<'c, 's>(claims: &'c [Claim<'s>], routed: &Routed<'_>) -> Option<&'c Claim<'s>> {
+    claims.iter().find(|(other, _)| hosts::may_meet(other.hosts, routed.hosts))
+}
+
+/// No request is two services' own.
+fn check_requests(reader: &mut Reader<'_>, routed: &[Routed<'_>]) {
+    let mut taken: HashMap<(&str, String), Vec<Claim<'_>>> = HashMap::new();
+    for one in routed {
+        for host in &one.read.hosts {
             // Caddy compares paths without regard to case.
-            let key = (host.value.clone(), read.route.path.to_lowercase());
-            if let Some((other, first)) = taken.insert(key, (name, host.span)) {
+            let key = (host.value.as_str(), one.read.route.path.to_lowercase());
+            let claims = taken.entry(key).or_default();
+            if let Some((other, first)) = met_by(claims, one) {
                 reader.refuse_again(
                     host.span,
                     format!(
-                        "`{}` with the same path is the service `{other}`'s already",
-                        host.shown()
+                        "`{}` with the same path is the service `{}`'s already",
+                        host.shown(),
+                        other.name
                     ),
-                    first,
+                    *first,
                 );
             }
+            claims.push((one, host.span));
         }
+    }
+}
+
+/// A preview's host is nothing else's.
+fn check_previews(reader: &mut Reader<'_>, routed: &[Routed<'_>]) {
+    let mut taken: HashMap<&str, Vec<Claim<'_>>> = HashMap::new();
+    for one in routed {
+        for host in &one.read.hosts {
+            taken.entry(host.value.as_str()).or_default().push((one, host.span));
+        }
+    }
+    for one in routed {
+        let Some(host) = one.read.preview.as_ref().and_then(|read| read.host.as_ref()) else {
+            continue;
+        };
+        let claims = taken.entry(host.value.as_str()).or_default();
+        if let Some((other, first)) = met_by(claims, one) {
+            let message = format!("`{}` is the service `{}`'s already", host.shown(), other.name);
+            reader.refuse_again(host.span, message, *first);
+        }
+        claims.push((one, host.span));
     }
 }

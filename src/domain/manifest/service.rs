@@ -15,15 +15,17 @@ use super::{
     depends_on::{self, WrittenDependencies},
     environment,
     fields::{Fields, refuse_name},
-    gates, mounts, networks,
+    gates::{self, Place},
+    hosts::{self, WrittenHosts},
+    image, mounts, networks,
     ports::{self, Exposed, ReadPort},
     probe::{self, HealthcheckDeclared, Subject},
     reader::Reader,
     resources::{self, Resources},
     rollout::{self, WrittenRollout},
     rollout_group::{self, WrittenGroup},
-    route::{self, ReadRoute},
-    unsupported,
+    route::{self, ReadRoute, RoutePort},
+    standby, unsupported, upstreams,
     yaml::{Entry, Span},
 };
 
@@ -52,6 +54,7 @@ pub(super) struct Read {
     pub route: Option<ReadRoute>,
     pub depends_on: WrittenDependencies,
     pub rollout_group: Option<WrittenGroup>,
+    pub hosts: Option<WrittenHosts>,
 }
 
 pub(super) fn read(
@@ -60,16 +63,20 @@ pub(super) fn read(
     entry: &Entry,
     surroundings: &mut Surroundings<'_>,
 ) -> Option<Read> {
-    let mut fields = Fields::of(reader.map(&entry.value, "a map with an `image:`")?);
+    let map = reader.map(&entry.value, "a map with an `image:`")?;
+    if let Some(slots) = map.get("slots").filter(|slots| !slots.value.is_null()) {
+        return Some(upstreams::read(reader, name, map, slots, surroundings.defaults));
+    }
+    let mut fields = Fields::of(map);
     let image = read_image(reader, entry.key_span, &mut fields);
-    let slot = fields.get("slot").map_or(SlotChoice::Auto, |it| read_slot(reader, it));
+    let slot = fields.get("slot").and_then(|it| read_slot(reader, it)).unwrap_or(SlotChoice::Auto);
     let deploy = capacity::read_deploy(reader, fields.get("deploy"));
     let exposed = ports::read_expose(reader, fields.get("expose"));
     let published = ports::read_published(reader, fields.get("ports"));
     let mounts = mounts::read(reader, fields.get("volumes"), surroundings.volumes);
     let restart = container::read_restart(reader, fields.get("restart"));
     let route_entry = fields.get("route");
-    let route = route_entry.and_then(|it| route::read(reader, it, &exposed));
+    let route = route_entry.and_then(|it| route::read(reader, it, RoutePort::Exposed(&exposed)));
     let probe_entry = fields.get("probe");
     let written_rollout =
         fields.get("rollout").map(|it| rollout::read(reader, &it.value)).unwrap_or_default();
@@ -77,6 +84,10 @@ pub(super) fn read(
         fields.get("depends_on").map(|it| depends_on::read(reader, &it.value)).unwrap_or_default();
 
     let rollout_group = fields.get("rollout_group").and_then(|it| rollout_group::read(reader, it));
+    let hosts = fields.get("hosts").and_then(|it| hosts::read(reader, it));
+    let standby_entry = fields.get("standby");
+    let standby = standby_entry.and_then(|it| standby::read(reader, it));
+    fields.get("slots");
 
     let mut spec = read_spec(reader, name, &mut fields, surroundings);
     spec.resources = deploy.resources.clone();
@@ -118,6 +129,8 @@ pub(super) fn read(
         mounts: &mounts,
         gates: written_rollout.gates_at(),
         rollout_group: rollout_group.as_ref(),
+        preview: route.as_ref().and_then(|read| Some(read.preview.as_ref()?.span)),
+        standby: standby_entry.map(|it| it.key_span),
     };
     let default_rollout = match kind {
         ServiceKind::LongRunning => surroundings.defaults.rollout.clone(),
@@ -126,6 +139,7 @@ pub(super) fn read(
     let strategy =
         choose_strategy(reader, &facts, written_rollout.strategy, default_rollout.strategy);
     check_together(reader, &facts);
+    check_idle_slot(reader, &facts, strategy);
     spec.ports = published.into_iter().map(|read| read.port).collect();
     spec.mounts = mounts;
     let asks_nothing = probe.as_ref().is_some_and(|probe| probe.check == ProbeCheck::Started);
@@ -137,7 +151,12 @@ pub(super) fn read(
         reader,
         strategy,
         min_healthy_time,
-        &gates::Subject { service: name, image: image.as_ref(), route_port: spec.route_port },
+        &gates::Subject {
+            service: name,
+            image: image.as_ref(),
+            route_port: spec.route_port,
+            place: Place::Here,
+        },
     );
     let service = image.zip(probe).map(|(image, probe)| Service {
         name: name.clone(),
@@ -151,9 +170,10 @@ pub(super) fn read(
         depends_on: depends_on.iter().map(|(on, it)| (on.clone(), it.condition)).collect(),
         rollout,
         rollout_group: rollout_group.as_ref().map(|group| group.name.clone()),
-        standby: None,
+        standby,
+        upstreams: None,
     });
-    Some(Read { service, kind, route, depends_on, rollout_group })
+    Some(Read { service, kind, route, depends_on, rollout_group, hosts })
 }
 
 fn read_image(reader: &mut Reader<'_>, service: Span, fields: &mut Fields<'_>) -> Option<ImageRef> {
@@ -165,21 +185,20 @@ fn read_image(reader: &mut Reader<'_>, service: Span, fields: &mut Fields<'_>) -
         reader.refuse(service, "this service has no `image`", help);
         return None;
     };
-    let help = "write `registry/repository:tag`, or `…@sha256:` and a digest";
-    reader.parsed(&image.value, "an image reference", help, str::parse::<ImageRef>)
+    image::read(reader, &image.value)
 }
 
-fn read_slot(reader: &mut Reader<'_>, entry: &Entry) -> SlotChoice {
+pub(super) fn read_slot(reader: &mut Reader<'_>, entry: &Entry) -> Option<SlotChoice> {
     const SLOTS: [&str; 3] = ["blue", "green", "auto"];
-    let Some(text) = reader.text(&entry.value, "a slot") else { return SlotChoice::Auto };
+    let text = reader.text(&entry.value, "a slot")?;
     match text.value.parse::<Slot>() {
-        Ok(slot) => SlotChoice::Declared(slot),
-        Err(_) if text.value == "auto" => SlotChoice::Auto,
+        Ok(slot) => Some(SlotChoice::Declared(slot)),
+        Err(_) if text.value == "auto" => Some(SlotChoice::Auto),
         Err(_) => {
             let message = format!("unknown slot `{}`", text.shown());
             let help = "a slot is `blue`, `green` or `auto`";
             refuse_name(reader, text.span, message, &text.value, SLOTS.into_iter(), help);
-            SlotChoice::Auto
+            None
         }
     }
 }
@@ -254,6 +273,9 @@ struct Facts<'r> {
     /// Where the service's own gates stand.
     gates: Option<Span>,
     rollout_group: Option<&'r WrittenGroup>,
+    /// Where these stand.
+    preview: Option<Span>,
+    standby: Option<Span>,
 }
 
 impl Facts<'_> {
@@ -310,6 +332,21 @@ fn choose_strategy(
     }
 }
 
+/// A standby and a preview need a slot that is idle.
+fn check_idle_slot(reader: &mut Reader<'_>, facts: &Facts<'_>, strategy: Strategy) {
+    let has_one = strategy == Strategy::BlueGreen && facts.routed.is_some();
+    for (key, span) in [("standby", facts.standby), ("preview", facts.preview)] {
+        if let Some(span) = span
+            && !has_one
+            && facts.kind == ServiceKind::LongRunning
+        {
+            let message = format!("`{key}` is about the idle slot, and this service has none");
+            let help = format!("remove it; `strategy: blue-green` with a `route:` has two slots");
+            reader.refuse(span, message, help);
+        }
+    }
+}
+
 fn check_together(reader: &mut Reader<'_>, facts: &Facts<'_>) {
     let fixed = facts.published.iter().find(|read| read.port.host_port.is_some());
     if let Some(fixed) = fixed
@@ -332,6 +369,9 @@ fn check_together(reader: &mut Reader<'_>, facts: &Facts<'_>) {
             format!("there is no probe {once}: its exit code says all"),
             help,
         );
+    }
+    if let Some(standby) = facts.standby {
+        reader.refuse(standby, format!("there is no standby {once}"), help);
     }
     if let Some(gates) = facts.gates {
         reader.refuse(gates, format!("there are no gates {once}: its exit code says all"), help);

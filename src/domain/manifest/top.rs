@@ -7,7 +7,7 @@ use crate::domain::{ServiceName, Stack, StackName};
 use super::{
     AllowDeleteAll, depends_on,
     fields::{Fields, NO_REFUSALS, Refusals},
-    networks, probe, proxy, quantity,
+    hosts, networks, probe, proxy, quantity,
     reader::Reader,
     report::shown,
     resources::Declared,
@@ -17,9 +17,12 @@ use super::{
 };
 
 const REFUSALS: Refusals = Refusals {
-    later: &["secrets", "hosts", "slots", "standby", "failover"],
+    later: &["secrets", "failover"],
     never: &[
         ("rollout_group", "write it in each service of the group"),
+        ("hosts", "write it in each service that is for some hosts only"),
+        ("slots", "write it in the service whose slots run elsewhere"),
+        ("standby", "write it in the service"),
         ("configs", "bind-mount a file instead: `volumes: [\"./app.conf:/etc/app.conf:ro\"]`"),
         ("include", "write the services into this file; YAML anchors and `<<` save repetition"),
         ("models", "run the model as a service of its own"),
@@ -71,8 +74,23 @@ pub(super) fn read(reader: &mut Reader<'_>, tree: &Rc<Node>) -> Option<Stack> {
     );
     depends_on::check(reader, &read);
     rollout_group::check(reader, &read);
+    hosts::check(reader, &read);
     route::check_all(reader, &read, proxy_entry.is_some());
     if reader.has_flaws() {
+        return None;
+    }
+
+    let (here, others): (Vec<_>, Vec<_>) = read
+        .into_iter()
+        .filter_map(|(name, read)| Some((name, read?)))
+        .partition(|(_, read)| is_for_this_host(reader, read));
+    if here.is_empty() && !others.is_empty() && reader.input.allow_delete_all == AllowDeleteAll::No
+    {
+        reader.refuse(
+            others.iter().filter_map(|(_, read)| Some(read.hosts.as_ref()?.span)).min()?,
+            format!("no service of the file is for this host ({})", reader.input.host),
+            "this would remove every container of the stack; name the host in `hosts:`, or pass --host-name and --host-label; if it is meant, --allow-delete-all",
+        );
         return None;
     }
 
@@ -81,10 +99,8 @@ pub(super) fn read(reader: &mut Reader<'_>, tree: &Rc<Node>) -> Option<Stack> {
     Some(Stack {
         name: name?,
         proxy,
-        services: read
-            .into_iter()
-            .filter_map(|(name, read)| Some((name, read?.service?)))
-            .collect(),
+        services: here.into_iter().filter_map(|(name, read)| Some((name, read.service?))).collect(),
+        on_other_hosts: others.into_iter().map(|(name, _)| name).collect(),
         networks,
         volumes,
         external_networks,
@@ -92,6 +108,10 @@ pub(super) fn read(reader: &mut Reader<'_>, tree: &Rc<Node>) -> Option<Stack> {
         retain_releases,
         min_free_percent,
     })
+}
+
+fn is_for_this_host(reader: &Reader<'_>, read: &service::Read) -> bool {
+    read.hosts.as_ref().is_none_or(|hosts| hosts.include(reader.input.host))
 }
 
 fn read_name(reader: &mut Reader<'_>, entry: Option<&Entry>, top: Span) -> Option<StackName> {

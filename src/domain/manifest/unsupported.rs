@@ -5,11 +5,13 @@
 use super::fields::Refusals;
 
 pub(super) const OF_A_SERVICE: Refusals = Refusals {
-    later: &["standby", "hosts", "slots", "secrets", "failover"],
+    later: &["secrets", "failover"],
     never: &[
         ("pre_promotion", "write it under `rollout:`"),
         ("post_promotion", "write it under `rollout:`"),
         ("auto_promote", "write it under `rollout:`"),
+        ("preview", "write it under `route:`"),
+        ("upstreams", "write it under `slots:`, for each of the two"),
         (
             "build",
             "remove it: images are built by CI and named by `image:`, never built on the host",

@@ -72,6 +72,7 @@ impl ServiceDraft {
             hosts: vec![format!("{name}{}.example.com", self.host)],
             path: "/*".to_owned(),
             port,
+            preview: None,
         });
         Service {
             image: image(self.name, self.version),
@@ -103,6 +104,7 @@ impl ServiceDraft {
             },
             rollout_group: None,
             standby: None,
+            upstreams: None,
             name,
         }
     }
@@ -155,6 +157,7 @@ pub fn stack_of(drafts: &[ServiceDraft]) -> Arc<Stack> {
         }),
         volumes: volumes.map(|draft| (volume(draft.name), VolumeSpec::default())).collect(),
         services,
+        on_other_hosts: BTreeSet::new(),
         networks: BTreeMap::from([(NETWORK.to_owned(), NetworkSpec::default())]),
         external_networks: Vec::new(),
         external_volumes: Vec::new(),

@@ -45,7 +45,12 @@ fn state(host: &str, path: &str, slot: Slot, dials: &[SocketAddr]) -> RouteState
         Slot::Green => "9e3e9e3e9e3e",
     };
     RouteState {
-        route: Route { hosts: vec![host.to_owned()], path: path.to_owned(), port: 8001 },
+        route: Route {
+            hosts: vec![host.to_owned()],
+            path: path.to_owned(),
+            port: 8001,
+            preview: None,
+        },
         backend: Backend {
             slot,
             release: ReleaseId::try_from(release.to_owned()).unwrap(),

@@ -33,6 +33,16 @@ fn several_env_files_keep_their_order() {
 }
 
 #[test]
+fn a_host_is_what_its_operator_says() {
+    let line = ["quaymaster", "status", "--host-name", "Edge-1", "--host-label", "role=db,zone=a"];
+    let host = Cli::try_parse_from(line).expect("a host").globals.host();
+    assert_eq!(host.to_string(), "edge-1, role=db, zone=a");
+    let machine = Cli::try_parse_from(["quaymaster", "status"]).expect("fine").globals.host();
+    assert_ne!(machine.name, "", "the machine has a name");
+    assert!(Cli::try_parse_from(["quaymaster", "status", "--host-label", "role"]).is_err());
+}
+
+#[test]
 fn a_bare_level_is_about_this_program_alone() {
     let cli = Cli::try_parse_from(["quaymaster", "status", "--log", "debug"]).expect("a level");
     let filter = cli.globals.log.expect("it was given").to_string();

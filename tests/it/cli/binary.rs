@@ -68,6 +68,46 @@ fn wrong_arguments_end_with_2_and_leave_stdout_empty() {
 }
 
 #[test]
+fn validate_says_what_is_for_this_host() {
+    let folder = folder_with(
+        "name: shop\nservices:\n  web: { image: a, hosts: edge-1 }\n  db: { image: b, hosts: role=db }\n  log: { image: c }\n",
+    );
+    let said = |arguments: &[&str]| {
+        let output = quaymaster_in(folder.path(), arguments);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    let edge = said(&["validate", "--host-name", "edge-1"]);
+    assert_eq!(
+        edge,
+        "quaymaster.yaml is valid: stack shop, 3 services, 2 for this host (edge-1)\n"
+    );
+    let db = said(&[
+        "--host-name",
+        "x",
+        "--host-label",
+        "role=db",
+        "--host-label",
+        "a=b",
+        "validate",
+        "--json",
+    ]);
+    let db: serde_json::Value = serde_json::from_str(&db).expect("JSON");
+    assert_eq!(
+        (&db["services"], &db["on_other_hosts"]),
+        (&serde_json::json!(["db", "log"]), &serde_json::json!(["web"]))
+    );
+    // CI is no host of the file, and checks it all the same.
+    let only = folder_with("name: shop\nservices: { web: { image: a, hosts: edge-1 } }\n");
+    let ci = quaymaster_in(only.path(), &["validate", "--host-name", "ci"]);
+    let told = "quaymaster.yaml is valid: stack shop, 1 service, 0 for this host (ci)\n";
+    assert_eq!((ci.status.code(), text(&ci.stdout)), (Some(0), told.to_owned()));
+    let plan = quaymaster_in(only.path(), &["plan", "--host-name", "ci"]);
+    assert_eq!(plan.status.code(), Some(2));
+    assert!(text(&plan.stderr).contains("no service of the file is for this host (ci)"));
+}
+
+#[test]
 fn help_and_version_are_results() {
     for arguments in [&["--help"][..], &["--version"], &["run", "--help"]] {
         let output = quaymaster(arguments);

@@ -13,7 +13,8 @@ use quaymaster::{
     },
     controller::status::{FileStanding, report},
     domain::{
-        Container, ContainerId, Memory, Observed, Resolution, Slot, Snapshot, Stack, Timestamp,
+        Container, ContainerId, HostIdentity, Memory, Observed, Resolution, Slot, Snapshot, Stack,
+        Timestamp,
         manifest::{self, AllowDeleteAll, Input},
         memory::{Accepted, Placement, ServiceMemory},
         snapshot::{ContainerState, Host, ObserveFailure, ProxyState},
@@ -34,6 +35,7 @@ fn stack(yaml: &str) -> Stack {
         read_file: &|_| Err(io::ErrorKind::NotFound.into()),
         base_dir: Path::new("/etc/quaymaster"),
         allow_delete_all: AllowDeleteAll::No,
+        host: &HostIdentity::default(),
     };
     manifest::parse(&input).unwrap_or_else(|report| panic!("{report}"))
 }

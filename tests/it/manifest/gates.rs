@@ -368,7 +368,16 @@ fn no_refusal_of_a_gate_shows_a_secret() {
 #[test]
 fn what_is_not_said_leaves_no_mark_on_a_declaration() {
     let written = serde_json::to_string(&web(ROUTE)).unwrap();
-    for key in ["promotion", "auto_promote", "rollout_group"] {
-        assert!(!written.contains(key), "a `{key}` would give every service a new fingerprint");
+    for key in [
+        "pre_promotion",
+        "post_promotion",
+        "auto_promote",
+        "rollout_group",
+        "standby",
+        "upstreams",
+        "preview",
+    ] {
+        let as_key = format!("\"{key}\":");
+        assert!(!written.contains(&as_key), "a `{key}` would give every service a new fingerprint");
     }
 }

@@ -4,15 +4,18 @@
 mod accepted;
 mod gates;
 mod hostile;
+mod hosts;
+mod idle_slot;
 mod refused;
 mod report;
 mod seeds;
 mod slot_edit;
+mod upstreams;
 
 use std::{io, path::Path};
 
 use quaymaster::domain::{
-    Service, Stack,
+    HostIdentity, Service, Stack,
     manifest::{AllowDeleteAll, Input, Problem, Report, parse},
 };
 
@@ -44,6 +47,15 @@ fn file(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 fn read_bytes(text: &[u8], allow_delete_all: AllowDeleteAll) -> Result<Stack, Report> {
+    read_on(&HostIdentity::default(), text, allow_delete_all)
+}
+
+/// Reads a file as this host does.
+fn read_on(
+    host: &HostIdentity,
+    text: &[u8],
+    allow_delete_all: AllowDeleteAll,
+) -> Result<Stack, Report> {
     parse(&Input {
         file_name: "quaymaster.yaml",
         text,
@@ -51,6 +63,7 @@ fn read_bytes(text: &[u8], allow_delete_all: AllowDeleteAll) -> Result<Stack, Re
         read_file: &file,
         base_dir: Path::new("/srv/shop"),
         allow_delete_all,
+        host,
     })
 }
 

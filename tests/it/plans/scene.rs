@@ -54,6 +54,7 @@ pub fn service(name: &str) -> Service {
             hosts: vec![format!("{name}.example")],
             path: "/*".to_owned(),
             port: 8080,
+            preview: None,
         }),
         probe: Probe {
             check: ProbeCheck::Tcp { port: 8080 },
@@ -87,6 +88,7 @@ pub fn service(name: &str) -> Service {
         },
         rollout_group: None,
         standby: None,
+        upstreams: None,
     }
 }
 
@@ -132,6 +134,7 @@ impl Scene {
                     names: NameChoice::default(),
                 }),
                 services,
+                on_other_hosts: BTreeSet::new(),
                 networks: BTreeMap::new(),
                 volumes: BTreeMap::new(),
                 external_networks: Vec::new(),

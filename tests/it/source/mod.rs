@@ -4,10 +4,14 @@ mod watch;
 
 use std::{fs, path::Path};
 
-use quaymaster::{domain::manifest::AllowDeleteAll, ports::Source, source::FileSource};
+use quaymaster::{
+    domain::{HostIdentity, manifest::AllowDeleteAll},
+    ports::Source,
+    source::FileSource,
+};
 
 fn source(path: &Path) -> FileSource {
-    FileSource::new(path, Vec::new(), AllowDeleteAll::No)
+    FileSource::new(path, Vec::new(), AllowDeleteAll::No, HostIdentity::default())
 }
 
 async fn refusal(path: &Path) -> String {
@@ -48,7 +52,8 @@ async fn a_bad_env_file_is_named() {
     let path = folder.path().join("quaymaster.yaml");
     fs::write(&path, "name: shop\n").expect("a file");
     let missing = folder.path().join(".env");
-    let source = FileSource::new(&path, vec![missing.clone()], AllowDeleteAll::No);
+    let source =
+        FileSource::new(&path, vec![missing.clone()], AllowDeleteAll::No, HostIdentity::default());
     let error = source.load().await.expect_err("the env file is missing");
     assert!(error.starts_with(&format!("cannot read the env file {}", missing.display())));
     fs::write(&missing, b"A=\xff\n").expect("a file");

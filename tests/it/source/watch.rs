@@ -3,7 +3,7 @@
 use std::{fs, os::unix::fs::symlink, path::Path, sync::Arc, time::Duration};
 
 use quaymaster::{
-    domain::manifest::AllowDeleteAll,
+    domain::{HostIdentity, manifest::AllowDeleteAll},
     source::{FileSource, FileWatch},
 };
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -20,8 +20,8 @@ impl Watching {
     fn of(path: &Path, env_files: &[&Path]) -> Watching {
         let (tell, wakes) = unbounded_channel();
         let env_files = env_files.iter().map(|path| path.to_path_buf()).collect();
-        let watch =
-            FileSource::new(path, env_files, AllowDeleteAll::No).watch(Arc::new(move || {
+        let watch = FileSource::new(path, env_files, AllowDeleteAll::No, HostIdentity::default())
+            .watch(Arc::new(move || {
                 let _ = tell.send(());
             }));
         Watching { wakes, _watch: watch }
