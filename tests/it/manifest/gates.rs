@@ -225,7 +225,7 @@ fn prometheus_is_asked_for_numbers() {
         "answers with numbers",
         "\">= 1\"",
     );
-    gate_is_refused(&with(&format!("{url}, query: \" \", condition: \"> 1\"")), 54, "empty", "up{");
+    gate_is_refused(&with(&format!("{url}, query: \" \", condition: \"> 1\"")), 55, "empty", "up{");
     let with_query = "url: \"http://p/?a\", query: up, condition: \"> 1\"";
     gate_is_refused(&with(with_query), 15, "a `?` or a `#`", "address alone");
 }

@@ -40,7 +40,7 @@ const FORBIDDEN_BELOW: &[&str] = &[
     "axum",
     "sled",
     "notify",
-    "rand",
+    "rand::",
     "std::time::Instant",
     "std::time::SystemTime",
     "SystemTime::now",
