@@ -7,8 +7,8 @@
 use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
 use crate::domain::{
-    Container, ContainerId, Digest, ImageId, ImageRef, Memory, Probe, Resolution, RouteTable,
-    Stack,
+    Container, ContainerId, Digest, GitStanding, ImageId, ImageRef, Memory, Probe, Resolution,
+    RouteTable, Stack,
     release::RestartPolicy,
     snapshot::{Failure, Host, InFlight, ProbeStanding, ProxyState},
     stack::{NetworkSpec, ProxyConfig, VolumeSpec},
@@ -174,6 +174,12 @@ pub trait Source: Send + Sync {
     /// Reads the desired state as it stands now. The error is the full report
     /// for people: file, line, column, reason and mend.
     fn load(&self) -> impl Future<Output = Result<Stack, String>> + Send;
+
+    /// Returns how the branch stands that it comes from, for people; None where there
+    /// is none.
+    fn standing(&self) -> Option<GitStanding> {
+        None
+    }
 }
 
 /// The time.

@@ -209,10 +209,54 @@ impl FileOption {
     }
 }
 
+/// A file on a branch of a Git repository, instead of one on this host.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "From Git")]
+pub struct GitArgs {
+    /// Read the file from this Git repository: a URL as `git clone` takes it
+    #[arg(long, value_name = "URL", env = "QUAYMASTER_GIT", conflicts_with = "file")]
+    #[arg(hide_env_values = true)]
+    pub git: Option<String>,
+
+    /// The branch that is followed
+    #[arg(long, value_name = "BRANCH", env = "QUAYMASTER_GIT_BRANCH", default_value = "main")]
+    #[arg(requires = "git", hide_env_values = true)]
+    pub branch: String,
+
+    /// The desired-state file in the repository
+    #[arg(long, value_name = "PATH", env = "QUAYMASTER_GIT_PATH", default_value = DEFAULT_FILE)]
+    #[arg(requires = "git", hide_env_values = true)]
+    pub path: String,
+
+    /// How often to look whether the branch has moved (`30s`, `5m`); a webhook or
+    /// SIGHUP makes it look at once
+    #[arg(long, value_name = "DURATION", env = "QUAYMASTER_GIT_INTERVAL", default_value = "60s")]
+    #[arg(value_parser = interval, requires = "git", hide_env_values = true)]
+    pub interval: Duration,
+
+    /// Follow the branch also where its history was rewritten. Without this, a commit
+    /// that does not descend from the one in force is not followed, and status says so
+    #[arg(long, requires = "git")]
+    pub allow_force: bool,
+}
+
+/// Reads an interval; what is shorter than a second would be a load and no gain.
+fn interval(text: &str) -> Result<Duration, String> {
+    match manifest::duration(text) {
+        Ok(interval) if interval < Duration::from_secs(1) => {
+            Err("it cannot be shorter than 1s".to_owned())
+        }
+        Ok(interval) => Ok(interval),
+        Err(why) => Err(why.to_string()),
+    }
+}
+
 #[derive(Clone, Debug, Args)]
 pub struct Converge {
     #[command(flatten)]
     pub file: FileArg,
+    #[command(flatten)]
+    pub git: GitArgs,
     #[command(flatten)]
     pub deletion: DeletionArg,
     /// How many images to pull at once

@@ -10,6 +10,7 @@ use crate::{
     lock::LockError,
     plan::Refusal,
     server::BindError,
+    source::git::{BadRemote, BadRepoPath, FetchError, RepositoryError},
     store::OpenError,
 };
 
@@ -21,6 +22,17 @@ pub enum CommandError {
     File(String),
     #[error("cannot read {path}")]
     Unreadable { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Remote(#[from] BadRemote),
+    #[error(transparent)]
+    RepoPath(#[from] BadRepoPath),
+    #[error(transparent)]
+    Repository(#[from] RepositoryError),
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    /// `flip` of a file that only a commit changes.
+    #[error("the file is in Git, at {path} on branch {branch} of {url}")]
+    FileInGit { service: ServiceName, url: String, branch: String, path: String },
     #[error(transparent)]
     Client(#[from] ClientError),
     #[error("cannot answer `quaymaster status`")]

@@ -12,7 +12,12 @@ use super::{
     view::{Ink, Page},
 };
 use crate::{
-    docker::ConnectError, domain::ServiceName, lock::LockError, plan::Refusal, server::BindError,
+    docker::ConnectError,
+    domain::ServiceName,
+    lock::LockError,
+    plan::Refusal,
+    server::BindError,
+    source::git::{GitError, RepositoryError},
     store::OpenError,
 };
 
@@ -63,10 +68,18 @@ pub fn exit(error: &CommandError) -> Exit {
     match error {
         CommandError::File(_)
         | CommandError::Unreadable { .. }
+        | CommandError::Remote(_)
+        | CommandError::RepoPath(_)
+        | CommandError::Repository(RepositoryError::BadBranch(_))
+        | CommandError::FileInGit { .. }
         | CommandError::NoSuchService { .. }
         | CommandError::Refused(Refusal::NoSuchService(_))
         | CommandError::SlotIsAuto { .. } => Exit::Wrong,
-        CommandError::Client(_)
+        CommandError::Repository(
+            RepositoryError::Held(_) | RepositoryError::Folder { .. } | RepositoryError::Git(_),
+        )
+        | CommandError::Fetch(_)
+        | CommandError::Client(_)
         | CommandError::Bind(_)
         | CommandError::Runtime(_)
         | CommandError::Connect(_)
@@ -90,6 +103,15 @@ fn hint(error: &CommandError) -> Option<String> {
         CommandError::Bind(error) => bind_hint(error).to_owned(),
         CommandError::Unreadable { .. } => {
             "name the file: quaymaster validate path/to/quaymaster.yaml".to_owned()
+        }
+        CommandError::Remote(_) => {
+            "name it as for `git clone`: --git https://git.example.com/shop/state.git".to_owned()
+        }
+        CommandError::RepoPath(_) => "name the file from the top of the repository".to_owned(),
+        CommandError::Repository(error) => return repository_hint(error).map(str::to_owned),
+        CommandError::Fetch(error) => return error.hint().map(str::to_owned),
+        CommandError::FileInGit { service, .. } => {
+            format!("change `slot:` of {service} there, commit and push")
         }
         CommandError::Connect(error) => return connect_hint(error).map(str::to_owned),
         CommandError::DockerUnseen(why) => return docker_hint(why).map(str::to_owned),
@@ -150,6 +172,19 @@ fn bind_hint(error: &BindError) -> &'static str {
         BindError::Folder { .. } | BindError::Listen { .. } => {
             "run it as root, or choose a --socket in a folder that is yours"
         }
+    }
+}
+
+fn repository_hint(error: &RepositoryError) -> Option<&'static str> {
+    match error {
+        RepositoryError::Held(_) => {
+            Some("it converges by itself: push a commit, or look with `quaymaster status`")
+        }
+        RepositoryError::Folder { .. } => {
+            Some("run it as root, or choose a --state-dir in a folder that is yours")
+        }
+        RepositoryError::Git(GitError::NotInstalled) => Some("install it: `apt install git`"),
+        RepositoryError::BadBranch(_) | RepositoryError::Git(_) => None,
     }
 }
 

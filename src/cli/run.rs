@@ -25,8 +25,9 @@ const WAITING_REQUESTS: usize = 16;
 /// Runs the controller, and answers on the socket meanwhile.
 pub async fn run(globals: &Globals, args: &Converge) -> Result<Exit, CommandError> {
     let signals = EndSignals::listen()?;
-    let Session { controller, waker, wakes, clock, hold } =
+    let Session { controller, waker, wakes, clock, fetch_soon: _, hold } =
         Session::open(globals, args, Until::Forever).await?;
+    let path = controller.path().to_owned();
     let socket = Socket::bind(&globals.socket).await?;
 
     let (requests, asked) = mpsc::channel(WAITING_REQUESTS);
@@ -42,7 +43,7 @@ pub async fn run(globals: &Globals, args: &Converge) -> Result<Exit, CommandErro
     let heartbeat = Heartbeat::new(TICK * 6);
     let feeding = systemd::feed_watchdog(heartbeat.clone());
 
-    info!(file = %args.file.file.display(), socket = %globals.socket.display(), "running");
+    info!(file = %path.display(), socket = %globals.socket.display(), "running");
     let lines = Lines { wakes, waker, requests: asked, status };
     controller.run(lines, Until::Forever, ended_by(signals), || heartbeat.beat()).await;
     info!("ended; everything that runs is left running");

@@ -14,6 +14,7 @@ pub mod docker;
 pub mod edge;
 pub mod host;
 pub mod load;
+pub mod repo;
 pub mod status;
 
 use std::{
