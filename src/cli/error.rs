@@ -2,14 +2,14 @@
 
 use std::{io, path::PathBuf};
 
-use super::client::ClientError;
+use super::{client::ClientError, public_client::PublicClientError};
 use crate::{
     clock::NoBootId,
     docker::ConnectError,
     domain::{ServiceName, Slot, snapshot::Failure},
     lock::LockError,
     plan::Refusal,
-    server::BindError,
+    server::{BadSecretFile, BindError, ListenError},
     source::git::{BadRemote, BadRepoPath, FetchError, RepositoryError},
     store::OpenError,
 };
@@ -35,6 +35,12 @@ pub enum CommandError {
     FileInGit { service: ServiceName, url: String, branch: String, path: String },
     #[error(transparent)]
     Client(#[from] ClientError),
+    #[error(transparent)]
+    PublicClient(#[from] PublicClientError),
+    #[error(transparent)]
+    SecretFile(#[from] BadSecretFile),
+    #[error(transparent)]
+    Listen(#[from] ListenError),
     #[error("cannot answer `quaymaster status`")]
     Bind(#[from] BindError),
     #[error("cannot start")]

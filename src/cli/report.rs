@@ -9,6 +9,7 @@ use super::{
     client::ClientError,
     error::CommandError,
     exit::Exit,
+    public_client::PublicClientError,
     view::{Ink, Page},
 };
 use crate::{
@@ -16,7 +17,7 @@ use crate::{
     domain::ServiceName,
     lock::LockError,
     plan::Refusal,
-    server::BindError,
+    server::{BadSecretFile, BindError},
     source::git::{GitError, RepositoryError},
     store::OpenError,
 };
@@ -72,6 +73,7 @@ pub fn exit(error: &CommandError) -> Exit {
         | CommandError::RepoPath(_)
         | CommandError::Repository(RepositoryError::BadBranch(_))
         | CommandError::FileInGit { .. }
+        | CommandError::SecretFile(_)
         | CommandError::NoSuchService { .. }
         | CommandError::Refused(Refusal::NoSuchService(_))
         | CommandError::SlotIsAuto { .. } => Exit::Wrong,
@@ -80,6 +82,8 @@ pub fn exit(error: &CommandError) -> Exit {
         )
         | CommandError::Fetch(_)
         | CommandError::Client(_)
+        | CommandError::PublicClient(_)
+        | CommandError::Listen(_)
         | CommandError::Bind(_)
         | CommandError::Runtime(_)
         | CommandError::Connect(_)
@@ -113,6 +117,9 @@ fn hint(error: &CommandError) -> Option<String> {
         CommandError::FileInGit { service, .. } => {
             format!("change `slot:` of {service} there, commit and push")
         }
+        CommandError::PublicClient(error) => return public_client_hint(error).map(str::to_owned),
+        CommandError::SecretFile(error) => secret_file_hint(error).to_owned(),
+        CommandError::Listen(_) => "choose another --listen".to_owned(),
         CommandError::Connect(error) => return connect_hint(error).map(str::to_owned),
         CommandError::DockerUnseen(why) => return docker_hint(why).map(str::to_owned),
         CommandError::Docker(failure) => return docker_hint(&failure.message).map(str::to_owned),
@@ -171,6 +178,34 @@ fn bind_hint(error: &BindError) -> &'static str {
         BindError::NotASocket(_) => "move it away, or choose another --socket",
         BindError::Folder { .. } | BindError::Listen { .. } => {
             "run it as root, or choose a --socket in a folder that is yours"
+        }
+    }
+}
+
+fn public_client_hint(error: &PublicClientError) -> Option<&'static str> {
+    match error {
+        PublicClientError::NoToken(_) => {
+            Some("set QUAYMASTER_TOKEN to what --status-token-file of the controller holds")
+        }
+        PublicClientError::Refused(_) => {
+            Some("it has to be what --status-token-file of the controller holds")
+        }
+        PublicClientError::Off(_) => {
+            Some("start the controller with --listen and --status-token-file")
+        }
+        PublicClientError::TokenFile { .. }
+        | PublicClientError::Client(_)
+        | PublicClientError::Unreachable { .. }
+        | PublicClientError::Failed { .. } => None,
+    }
+}
+
+fn secret_file_hint(error: &BadSecretFile) -> &'static str {
+    match error {
+        BadSecretFile::Open(_) => "a secret is its owner's alone: `chmod 600` it",
+        BadSecretFile::Empty(_) => "write one into it: `openssl rand -hex 32`",
+        BadSecretFile::Unreadable { .. } | BadSecretFile::TooLarge(_) => {
+            "name a file that holds the secret alone"
         }
     }
 }

@@ -208,7 +208,9 @@ async fn following_wakes_when_something_changed_and_looks_when_it_is_told_to() {
     let (repo, source) = fetched("web:1").await;
     let (tell, mut wakes) = tokio::sync::mpsc::unbounded_channel();
     let hour = Duration::from_secs(3_600);
-    let following = source.follow(hour, Arc::new(move || drop(tell.send(()))));
+    let following = source.follow(hour, Arc::new(move || {
+        let _ = tell.send(());
+    }));
     repo.publish(PATH, &file("web:2"));
     following.fetch_soon().tell();
     tokio::time::timeout(PATIENCE, wakes.recv()).await.expect("told").expect("it follows");
