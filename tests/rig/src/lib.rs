@@ -12,6 +12,7 @@
 pub mod client;
 pub mod docker;
 pub mod edge;
+pub mod forge;
 pub mod host;
 pub mod load;
 pub mod repo;

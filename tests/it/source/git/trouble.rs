@@ -8,9 +8,10 @@ use quaymaster::{
 };
 
 use super::{
-    PATH, commit_of, fetched, file, image_of, load, open, options_of, refusal, standing, state_dir,
+    PATH, commit_of, fetched, file, image_of, load, open, open_with, options_of, refusal, standing,
+    state_dir,
 };
-use crate::rig::{PATIENCE, free_port};
+use crate::rig::{PATIENCE, forge::Forge, free_port, repo::Repo};
 
 #[tokio::test]
 async fn a_remote_that_is_gone_changes_nothing_and_heals_by_itself() {
@@ -208,9 +209,12 @@ async fn following_wakes_when_something_changed_and_looks_when_it_is_told_to() {
     let (repo, source) = fetched("web:1").await;
     let (tell, mut wakes) = tokio::sync::mpsc::unbounded_channel();
     let hour = Duration::from_secs(3_600);
-    let following = source.follow(hour, Arc::new(move || {
-        let _ = tell.send(());
-    }));
+    let following = source.follow(
+        hour,
+        Arc::new(move || {
+            let _ = tell.send(());
+        }),
+    );
     repo.publish(PATH, &file("web:2"));
     following.fetch_soon().tell();
     tokio::time::timeout(PATIENCE, wakes.recv()).await.expect("told").expect("it follows");
@@ -222,4 +226,33 @@ async fn following_wakes_when_something_changed_and_looks_when_it_is_told_to() {
     drop(following);
     assert!(wakes.recv().await.is_none(), "nobody follows any more");
     assert!(state_dir(&repo).exists());
+}
+
+#[tokio::test]
+async fn a_server_behind_a_login_is_followed_with_the_credential_of_the_url() {
+    let repo = Repo::new();
+    repo.publish(PATH, &file("web:1"));
+    let folder = repo.bare();
+    let folder = folder.parent().expect("a folder");
+    // base64 of `ci:p@ss`.
+    let forge = Forge::serve(folder, "Basic Y2k6cEBzcw==");
+    let of = |user_info: &str| {
+        options_of(&format!("http://{user_info}@{}/state.git", forge.authority()))
+    };
+    let source = open_with(&repo, of("ci:p%40ss")).await;
+    source.fetch().await.expect("the login is right");
+    for n in 2..5 {
+        repo.publish(PATH, &file(&format!("web:{n}")));
+        source.fetch().await.expect("the login is right");
+        assert_eq!(image_of(&source).await, format!("web:{n}"));
+    }
+    assert_eq!(standing(&source).url, format!("http://{}/state.git", forge.authority()));
+    drop(source);
+    // A credential that was renewed leads to the same copy.
+    let source = open_with(&repo, of("ci:wrong-canary")).await;
+    assert_eq!(image_of(&source).await, "web:4");
+    let error = source.fetch().await.expect_err("the login is wrong");
+    assert!(error.hint().expect("a mend").contains("refuses the credential"), "{error}");
+    assert!(!error.to_string().contains("canary"), "{error}");
+    assert!(forge.refused() > 0);
 }
