@@ -4,12 +4,15 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Service, ServiceName, StackName};
+use super::{Commit, Service, ServiceName, StackName};
 
 /// A valid desired state. Made only by [`crate::domain::manifest`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stack {
     pub name: StackName,
+    /// The commit that the file is of; None for one that is not in Git.
+    #[serde(default)]
+    pub commit: Option<Commit>,
     pub proxy: Option<ProxyConfig>,
     pub services: BTreeMap<ServiceName, Service>,
     /// Networks to create when missing, by Docker's name.

@@ -80,6 +80,8 @@ pub(super) fn read(reader: &mut Reader<'_>, tree: &Rc<Node>) -> Option<Stack> {
     let Declared { created: volumes, external: external_volumes } = volumes.used();
     Some(Stack {
         name: name?,
+        // A text does not know which commit it is of: its source does.
+        commit: None,
         proxy,
         services: read
             .into_iter()

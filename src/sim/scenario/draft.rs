@@ -177,6 +177,7 @@ pub fn stack_of(drafts: &[ServiceDraft]) -> Arc<Stack> {
     let admin = AdminEndpoint::Tcp { host: "127.0.0.1".to_owned(), port: 2019 };
     Arc::new(Stack {
         name: STACK.parse().expect("a valid name"),
+        commit: None,
         proxy: Some(ProxyConfig {
             admin,
             listen: None,
