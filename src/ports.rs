@@ -7,8 +7,8 @@
 use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
 use crate::domain::{
-    ContainerId, Digest, GateKey, GateTarget, ImageId, ImageRef, Memory, Probe, Resolution,
-    RouteTable, Stack,
+    ContainerId, Digest, GateKey, GateTarget, GitStanding, ImageId, ImageRef, Memory, Probe,
+    Resolution, RouteTable, Stack,
     release::RestartPolicy,
     snapshot::{Failure, Host, InFlight, Listed, Measured, ProbeStanding, ProxyState},
     stack::{NetworkSpec, ProxyConfig, VolumeSpec},
@@ -186,6 +186,12 @@ pub trait Source: Send + Sync {
     /// Reads the desired state as it stands now. The error is the full report
     /// for people: file, line, column, reason and mend.
     fn load(&self) -> impl Future<Output = Result<Stack, String>> + Send;
+
+    /// Returns how the branch stands that it comes from, for people; None where there
+    /// is none.
+    fn standing(&self) -> Option<GitStanding> {
+        None
+    }
 }
 
 /// The time.

@@ -56,7 +56,7 @@ layer_format() { cargo fmt --all --check; }
 layer_lint() {
   cargo clippy --locked --workspace --all-targets -- -D warnings
   if command -v shellcheck >/dev/null; then
-    shellcheck --external-sources tests/run.sh examples/quickstart/*.sh .ci/run
+    shellcheck --external-sources tests/run.sh examples/ci/*.sh examples/quickstart/*.sh .ci/run
   fi
 }
 

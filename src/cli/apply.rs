@@ -9,7 +9,7 @@ use super::{
     bars::Bars,
     error::CommandError,
     exit::Exit,
-    print,
+    outcome,
     session::{EndSignals, Session},
     view::{self, Page},
 };
@@ -18,7 +18,7 @@ use crate::{
         StatusReport,
         run::{Ended, Lines, Until},
     },
-    domain::{memory::KEPT_LOG_LINES, time::human},
+    domain::time::human,
     plan::ServiceState,
 };
 
@@ -64,13 +64,7 @@ fn conclude(
     report: Option<&StatusReport>,
 ) -> Result<Exit, CommandError> {
     if let Some(report) = report {
-        match output {
-            Output::Json => print::json(report)?,
-            Output::People => {
-                let lines = view::status::render(Page::of_stdout(), report, KEPT_LOG_LINES);
-                print::lines(&lines)?;
-            }
-        }
+        outcome::show(output, report)?;
     }
     match (ended, report) {
         (Ended::Stopped, _) => {

@@ -1,12 +1,16 @@
 //! What can be typed.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracing_subscriber::filter::Targets;
 
 use crate::domain::{
-    HostIdentity, ServiceName, Slot, host_identity,
+    CommitPrefix, HostIdentity, ServiceName, Slot, host_identity,
     manifest::{self, AllowDeleteAll},
 };
 
@@ -144,8 +148,11 @@ pub enum Command {
     /// Watches the file, Docker and Caddy, and keeps every service of the file at
     /// its declared image, probe and slot. SIGHUP looks at once; SIGTERM and
     /// SIGINT end it: the step in hand is finished, everything keeps running.
-    #[command(after_help = "Example:\n  quaymaster run /etc/quaymaster/quaymaster.yaml")]
-    Run(Converge),
+    #[command(after_help = "Examples:\n  \
+        quaymaster run /etc/quaymaster/quaymaster.yaml\n  \
+        quaymaster run --git git@git.example.com:shop/state.git --path stacks/prod.yaml\n  \
+        quaymaster run --git … --listen 9180 --webhook-secret-file /etc/quaymaster/webhook")]
+    Run(RunArgs),
 
     /// Converge once, wait for it, exit
     ///
@@ -174,6 +181,16 @@ pub enum Command {
         quaymaster status --watch\n  \
         quaymaster status --json | jq '.services[] | {name, state, image}'")]
     Status(StatusArgs),
+
+    /// Wait until a commit is in force and everything it declares is settled
+    ///
+    /// What CI runs after it has pushed. Asks the running controller, on its socket or
+    /// over HTTPS. Exits with 1 if a service is held or stays degraded, and prints why;
+    /// also if the commit's file is not valid, and when the time is up.
+    #[command(after_help = "Examples:\n  \
+        quaymaster wait --commit \"$(git rev-parse HEAD)\"\n  \
+        QUAYMASTER_TOKEN=… quaymaster wait --url https://deploy.example.com --commit $SHA shop")]
+    Wait(WaitArgs),
 
     /// Try a held release again
     ///
@@ -235,16 +252,123 @@ impl FileOption {
     }
 }
 
+/// A file on a branch of a Git repository, instead of one on this host.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "From Git")]
+pub struct GitArgs {
+    /// Read the file from this Git repository: a URL as `git clone` takes it
+    #[arg(long, value_name = "URL", env = "QUAYMASTER_GIT", conflicts_with = "file")]
+    #[arg(hide_env_values = true)]
+    pub git: Option<String>,
+
+    /// The branch that is followed
+    #[arg(long, value_name = "BRANCH", env = "QUAYMASTER_GIT_BRANCH", default_value = "main")]
+    #[arg(requires = "git", hide_env_values = true)]
+    pub branch: String,
+
+    /// The desired-state file in the repository
+    #[arg(long, value_name = "PATH", env = "QUAYMASTER_GIT_PATH", default_value = DEFAULT_FILE)]
+    #[arg(requires = "git", hide_env_values = true)]
+    pub path: String,
+
+    /// How often to look whether the branch has moved (`30s`, `5m`); a webhook or
+    /// SIGHUP makes it look at once
+    #[arg(long, value_name = "DURATION", env = "QUAYMASTER_GIT_INTERVAL", default_value = "60s")]
+    #[arg(value_parser = interval, requires = "git", hide_env_values = true)]
+    pub interval: Duration,
+
+    /// Follow the branch also where its history was rewritten. Without this, a commit
+    /// that does not descend from the one in force is not followed, and status says so
+    #[arg(long, requires = "git")]
+    pub allow_force: bool,
+}
+
+/// Reads an interval; what is shorter than a second would be a load and no gain.
+fn interval(text: &str) -> Result<Duration, String> {
+    match manifest::duration(text) {
+        Ok(interval) if interval < Duration::from_secs(1) => {
+            Err("it cannot be shorter than 1s".to_owned())
+        }
+        Ok(interval) => Ok(interval),
+        Err(why) => Err(why.to_string()),
+    }
+}
+
 #[derive(Clone, Debug, Args)]
 pub struct Converge {
     #[command(flatten)]
     pub file: FileArg,
+    #[command(flatten)]
+    pub git: GitArgs,
     #[command(flatten)]
     pub deletion: DeletionArg,
     /// How many images to pull at once
     #[arg(long, value_name = "N", default_value_t = 2)]
     #[arg(value_parser = clap::value_parser!(u8).range(1..=32))]
     pub max_pulls: u8,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct RunArgs {
+    #[command(flatten)]
+    pub converge: Converge,
+    #[command(flatten)]
+    pub listen: ListenArgs,
+}
+
+/// What answers over TCP.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Over HTTP")]
+pub struct ListenArgs {
+    /// Answer `GET /healthz` at this address, and what the options below switch on; a
+    /// port alone is one of 127.0.0.1. TLS is for a proxy in front of it
+    #[arg(long, value_name = "ADDRESS", env = "QUAYMASTER_LISTEN", value_parser = address)]
+    #[arg(hide_env_values = true)]
+    pub listen: Option<SocketAddr>,
+
+    /// Let `POST /hooks/git` make the controller look at the branch at once, if it is
+    /// signed with the secret in this file, as GitHub, Gitea and GitLab do
+    #[arg(long, value_name = "FILE", env = "QUAYMASTER_WEBHOOK_SECRET_FILE")]
+    #[arg(requires_all = ["listen", "git"], hide_env_values = true)]
+    pub webhook_secret_file: Option<PathBuf>,
+
+    /// Answer `GET /v1/status` to whoever sends the token in this file as `Authorization:
+    /// Bearer TOKEN`: `quaymaster wait --url` does
+    #[arg(long, value_name = "FILE", env = "QUAYMASTER_STATUS_TOKEN_FILE", requires = "listen")]
+    #[arg(hide_env_values = true)]
+    pub status_token_file: Option<PathBuf>,
+}
+
+/// Reads `ADDRESS:PORT`, or a port of this host alone.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let port = text.strip_prefix(':').unwrap_or(text).parse::<u16>();
+    match port {
+        Ok(port) => Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
+        Err(_) => text.parse().map_err(|_| "write a port, or `ADDRESS:PORT`".to_owned()),
+    }
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct WaitArgs {
+    /// Only these services; without any, all of them
+    #[arg(value_name = "SERVICE")]
+    pub services: Vec<ServiceName>,
+    /// Wait until this commit is in force; at least its first 7 digits. Without it,
+    /// whatever is in force counts
+    #[arg(long, value_name = "SHA")]
+    pub commit: Option<CommitPrefix>,
+    /// Give up after this long (`90s`, `10m`), and exit with 1
+    #[arg(long, value_name = "DURATION", default_value = "10m")]
+    #[arg(value_parser = manifest::duration)]
+    pub timeout: Duration,
+    /// Ask the controller that answers here, instead of the one on this host
+    #[arg(long, value_name = "URL", env = "QUAYMASTER_URL", hide_env_values = true)]
+    pub url: Option<String>,
+    /// The token that it wants: the first line of this file; else the environment variable
+    /// QUAYMASTER_TOKEN
+    #[arg(long, value_name = "FILE", env = "QUAYMASTER_TOKEN_FILE", requires = "url")]
+    #[arg(hide_env_values = true)]
+    pub token_file: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, Args)]

@@ -2,14 +2,15 @@
 
 use std::{io, path::PathBuf};
 
-use super::client::ClientError;
+use super::{client::ClientError, public_client::PublicClientError};
 use crate::{
     clock::NoBootId,
     docker::ConnectError,
     domain::{ServiceName, Slot, snapshot::Failure},
     lock::LockError,
     plan::Refusal,
-    server::BindError,
+    server::{BadSecretFile, BindError, ListenError},
+    source::git::{BadRemote, BadRepoPath, FetchError, RepositoryError},
     store::OpenError,
 };
 
@@ -22,7 +23,24 @@ pub enum CommandError {
     #[error("cannot read {path}")]
     Unreadable { path: PathBuf, source: io::Error },
     #[error(transparent)]
+    Remote(#[from] BadRemote),
+    #[error(transparent)]
+    RepoPath(#[from] BadRepoPath),
+    #[error(transparent)]
+    Repository(#[from] RepositoryError),
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    /// `flip` of a file that only a commit changes.
+    #[error("the file is in Git, at {path} on branch {branch} of {url}")]
+    FileInGit { service: ServiceName, url: String, branch: String, path: String },
+    #[error(transparent)]
     Client(#[from] ClientError),
+    #[error(transparent)]
+    PublicClient(#[from] PublicClientError),
+    #[error(transparent)]
+    SecretFile(#[from] BadSecretFile),
+    #[error(transparent)]
+    Listen(#[from] ListenError),
     #[error("cannot answer `quaymaster status`")]
     Bind(#[from] BindError),
     #[error("cannot start")]

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     controller::StatusReport,
     domain::{
-        ServiceName, Slot, SlotChoice, Stack,
+        GitStanding, ServiceName, Slot, SlotChoice, Stack,
         manifest::{AllowDeleteAll, with_slot},
     },
     ports::Source,
@@ -31,6 +31,11 @@ pub async fn flip(globals: &Globals, args: &FlipArgs) -> Result<Exit, CommandErr
     let service = &args.service.service;
     // An edit needs no controller.
     let report = Client::new(&globals.socket)?.status().await.ok();
+    if let (None, Some(git)) = (&args.file.file, report.as_ref().and_then(|it| it.file.git.clone()))
+    {
+        let GitStanding { url, branch, path, .. } = git;
+        return Err(CommandError::FileInGit { service: service.clone(), url, branch, path });
+    }
     let path = match (&args.file.file, &report) {
         (None, Some(report)) => report.file.path.clone(),
         (Some(_), _) | (None, None) => args.file.or_default(),

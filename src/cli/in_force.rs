@@ -3,20 +3,83 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{args::Globals, error::CommandError};
+use super::{
+    args::{Converge, Globals},
+    error::CommandError,
+};
 use crate::{
+    controller::run::Until,
     domain::{Stack, StackName, manifest::AllowDeleteAll},
     ports::Source,
-    source::FileSource,
+    source::{
+        DesiredState, FileSource, GitSource,
+        git::{self, Remote, RepoPath, Rewritten},
+    },
     store::Store,
 };
 
 /// A file and the stack that it, or what it said before, declares.
 pub struct InForce {
-    pub source: FileSource,
+    pub source: DesiredState,
     /// Absolute.
     pub path: PathBuf,
     pub stack: Stack,
+}
+
+/// Opens what a controller is to converge to: a file, or a branch that is known here or
+/// can be fetched.
+///
+/// # Errors
+///
+/// Fails if the arguments name no file or branch, and if nothing is known of a branch
+/// that cannot be fetched. A controller that converges once needs it as it is now.
+pub async fn desired(
+    globals: &Globals,
+    args: &Converge,
+    until: Until,
+) -> Result<DesiredState, CommandError> {
+    let deletion = args.deletion.allowed();
+    let Some(url) = &args.git.git else {
+        let (source, path) = source(globals, &args.file.file, deletion)?;
+        return Ok(DesiredState::File { source: Box::new(source), path });
+    };
+    let options = git::Options {
+        remote: Remote::parse(url)?,
+        branch: args.git.branch.clone(),
+        path: RepoPath::parse(&args.git.path)?,
+        rewritten: if args.git.allow_force { Rewritten::Follow } else { Rewritten::Refuse },
+        env_files: globals.env_file.clone(),
+        allow_delete_all: deletion,
+        host: globals.host(),
+    };
+    let source = GitSource::open(&globals.state_dir, options).await?;
+    if until == Until::Converged || !source.has_commit() {
+        source.fetch().await?;
+    }
+    Ok(DesiredState::Git { source, interval: args.git.interval })
+}
+
+/// Reads the stack to converge to.
+///
+/// # Errors
+///
+/// Fails with the full report if the file is bad and, for a controller that goes on,
+/// nothing is known of an earlier one.
+pub async fn to_converge(
+    globals: &Globals,
+    source: DesiredState,
+    until: Until,
+) -> Result<InForce, CommandError> {
+    let path = source.path();
+    let stack = match (source.load().await, until) {
+        (Ok(stack), _) => stack,
+        (Err(problem), Until::Converged) => return Err(CommandError::File(problem)),
+        (Err(problem), Until::Forever) => match accepted_before(&globals.state_dir, &path) {
+            Some(stack) => stack,
+            None => source.load_last_valid().await.ok_or(CommandError::File(problem))?,
+        },
+    };
+    Ok(InForce { source, path, stack })
 }
 
 /// Reads the file.
@@ -31,28 +94,8 @@ pub async fn in_force(
     deletion: AllowDeleteAll,
 ) -> Result<InForce, CommandError> {
     let (source, path) = source(globals, file, deletion)?;
-    let stack = match source.load().await {
-        Ok(stack) => stack,
-        Err(problem) => {
-            accepted_before(&globals.state_dir, &path).ok_or(CommandError::File(problem))?
-        }
-    };
-    Ok(InForce { source, path, stack })
-}
-
-/// Reads the file, and takes nothing in its place.
-///
-/// # Errors
-///
-/// Fails with the full report if the file is bad.
-pub async fn as_written(
-    globals: &Globals,
-    file: &Path,
-    deletion: AllowDeleteAll,
-) -> Result<InForce, CommandError> {
-    let (source, path) = source(globals, file, deletion)?;
-    let stack = source.load().await.map_err(CommandError::File)?;
-    Ok(InForce { source, path, stack })
+    to_converge(globals, DesiredState::File { source: Box::new(source), path }, Until::Forever)
+        .await
 }
 
 /// Returns the source of a file, and its absolute path.

@@ -31,7 +31,7 @@ use crate::{
     },
     ports::{Clock, Engine, Gatekeeper, Ledger},
     probe::Probes,
-    source::FileSource,
+    source::DesiredState,
     store::{OpenError, Store},
 };
 
@@ -42,7 +42,7 @@ const PROBE_PATIENCE: Duration = Duration::from_secs(3);
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 type OnlookingController =
-    Controller<Docker, Caddy, Probes<Arc<Docker>>, NoGates, Remembered, FileSource, HostClock>;
+    Controller<Docker, Caddy, Probes<Arc<Docker>>, NoGates, Remembered, DesiredState, HostClock>;
 
 /// A controller that only looks.
 pub struct Onlooker {

@@ -16,9 +16,11 @@ mod history;
 mod in_force;
 mod logs;
 mod look;
+mod outcome;
 mod plan;
 mod print;
 mod promote;
+mod public_client;
 pub mod report;
 mod retry;
 mod rollback;
@@ -29,6 +31,7 @@ mod status;
 mod telemetry;
 mod validate;
 pub mod view;
+pub mod wait;
 
 use std::{process::ExitCode, time::Duration};
 
@@ -69,6 +72,7 @@ async fn perform(globals: &Globals, command: Command) -> Result<Exit, CommandErr
         Command::Plan(args) => plan::plan(globals, &args).await,
         Command::Validate(args) => validate::validate(globals, &args).await,
         Command::Status(args) => status::status(globals, &args).await,
+        Command::Wait(args) => wait::wait(globals, &args).await,
         Command::Retry(args) => retry::retry(globals, &args).await,
         Command::Rollback(args) => rollback::rollback(globals, &args).await,
         Command::Promote(args) => promote::promote(globals, &args).await,

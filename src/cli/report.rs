@@ -9,10 +9,16 @@ use super::{
     client::ClientError,
     error::CommandError,
     exit::Exit,
+    public_client::PublicClientError,
     view::{Ink, Page},
 };
 use crate::{
-    docker::ConnectError, domain::ServiceName, lock::LockError, plan::Refusal, server::BindError,
+    docker::ConnectError,
+    domain::ServiceName,
+    lock::LockError,
+    plan::Refusal,
+    server::{BadSecretFile, BindError},
+    source::git::{GitError, RepositoryError},
     store::OpenError,
 };
 
@@ -63,10 +69,21 @@ pub fn exit(error: &CommandError) -> Exit {
     match error {
         CommandError::File(_)
         | CommandError::Unreadable { .. }
+        | CommandError::Remote(_)
+        | CommandError::RepoPath(_)
+        | CommandError::Repository(RepositoryError::BadBranch(_))
+        | CommandError::FileInGit { .. }
+        | CommandError::SecretFile(_)
         | CommandError::NoSuchService { .. }
         | CommandError::Refused(Refusal::NoSuchService(_))
         | CommandError::SlotIsAuto { .. } => Exit::Wrong,
-        CommandError::Client(_)
+        CommandError::Repository(
+            RepositoryError::Held(_) | RepositoryError::Folder { .. } | RepositoryError::Git(_),
+        )
+        | CommandError::Fetch(_)
+        | CommandError::Client(_)
+        | CommandError::PublicClient(_)
+        | CommandError::Listen(_)
         | CommandError::Bind(_)
         | CommandError::Runtime(_)
         | CommandError::Connect(_)
@@ -91,6 +108,18 @@ fn hint(error: &CommandError) -> Option<String> {
         CommandError::Unreadable { .. } => {
             "name the file: quaymaster validate path/to/quaymaster.yaml".to_owned()
         }
+        CommandError::Remote(_) => {
+            "name it as for `git clone`: --git https://git.example.com/shop/state.git".to_owned()
+        }
+        CommandError::RepoPath(_) => "name the file from the top of the repository".to_owned(),
+        CommandError::Repository(error) => return repository_hint(error).map(str::to_owned),
+        CommandError::Fetch(error) => return error.hint().map(str::to_owned),
+        CommandError::FileInGit { service, .. } => {
+            format!("change `slot:` of {service} there, commit and push")
+        }
+        CommandError::PublicClient(error) => return public_client_hint(error).map(str::to_owned),
+        CommandError::SecretFile(error) => secret_file_hint(error).to_owned(),
+        CommandError::Listen(_) => "choose another --listen".to_owned(),
         CommandError::Connect(error) => return connect_hint(error).map(str::to_owned),
         CommandError::DockerUnseen(why) => return docker_hint(why).map(str::to_owned),
         CommandError::Docker(failure) => return docker_hint(&failure.message).map(str::to_owned),
@@ -150,6 +179,46 @@ fn bind_hint(error: &BindError) -> &'static str {
         BindError::Folder { .. } | BindError::Listen { .. } => {
             "run it as root, or choose a --socket in a folder that is yours"
         }
+    }
+}
+
+fn public_client_hint(error: &PublicClientError) -> Option<&'static str> {
+    match error {
+        PublicClientError::NoToken(_) => {
+            Some("set QUAYMASTER_TOKEN to what --status-token-file of the controller holds")
+        }
+        PublicClientError::Refused(_) => {
+            Some("it has to be what --status-token-file of the controller holds")
+        }
+        PublicClientError::Off(_) => {
+            Some("start the controller with --listen and --status-token-file")
+        }
+        PublicClientError::TokenFile { .. }
+        | PublicClientError::Unreachable { .. }
+        | PublicClientError::Failed { .. } => None,
+    }
+}
+
+fn secret_file_hint(error: &BadSecretFile) -> &'static str {
+    match error {
+        BadSecretFile::Open(_) => "a secret is its owner's alone: `chmod 600` it",
+        BadSecretFile::Empty(_) => "write one into it: `openssl rand -hex 32`",
+        BadSecretFile::Unreadable { .. } | BadSecretFile::TooLarge(_) => {
+            "name a file that holds the secret alone"
+        }
+    }
+}
+
+fn repository_hint(error: &RepositoryError) -> Option<&'static str> {
+    match error {
+        RepositoryError::Held(_) => {
+            Some("it converges by itself: push a commit, or look with `quaymaster status`")
+        }
+        RepositoryError::Folder { .. } => {
+            Some("run it as root, or choose a --state-dir in a folder that is yours")
+        }
+        RepositoryError::Git(GitError::NotInstalled) => Some("install it: `apt install git`"),
+        RepositoryError::BadBranch(_) | RepositoryError::Git(_) => None,
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::{
 use super::{
     args::{Converge, Globals},
     error::CommandError,
-    in_force::{InForce, as_written, in_force},
+    in_force::{InForce, desired, to_converge},
 };
 use crate::{
     caddy::Caddy,
@@ -21,7 +21,7 @@ use crate::{
     gate::Gates,
     lock::StackLock,
     probe::Probes,
-    source::{FileSource, FileWatch},
+    source::{DesiredState, Watch, git::FetchSoon},
     store::Store,
 };
 
@@ -36,7 +36,7 @@ pub type HostController = Controller<
     Probes<Arc<Docker>>,
     Gates<Arc<Docker>>,
     Store,
-    FileSource,
+    DesiredState,
     HostClock,
 >;
 
@@ -46,34 +46,33 @@ pub struct Session {
     pub waker: Waker,
     pub wakes: Wakes,
     pub clock: HostClock,
+    /// Makes the branch be looked at soon; None for a file that is not in Git.
+    pub fetch_soon: Option<FetchSoon>,
     pub hold: SessionHold,
 }
 
 /// What has to live as long as the controller acts.
 pub struct SessionHold {
     _lock: StackLock,
-    _file: FileWatch,
+    _watch: Watch,
     _events: EventWatch,
     _hangup: JoinHandle<()>,
 }
 
 impl Session {
-    /// Reads the file, reaches Docker, and takes the stack (S10).
+    /// Reads the file or the branch, reaches Docker, and takes the stack (S10).
     ///
     /// # Errors
     ///
-    /// Fails if the file is bad and, for a controller that goes on, was never good, if Docker cannot be reached,
-    /// and if somebody else holds the stack or its store.
+    /// Fails if the branch is not known and cannot be fetched, if the file is bad and,
+    /// for a controller that goes on, was never good, if Docker cannot be reached, and if somebody else holds the stack or its store.
     pub async fn open(
         globals: &Globals,
         args: &Converge,
         until: Until,
     ) -> Result<Session, CommandError> {
-        let deletion = args.deletion.allowed();
-        let InForce { source, path, stack } = match until {
-            Until::Forever => in_force(globals, &args.file.file, deletion).await?,
-            Until::Converged => as_written(globals, &args.file.file, deletion).await?,
-        };
+        let desired = desired(globals, args, until).await?;
+        let InForce { source, path, stack } = to_converge(globals, desired, until).await?;
         let clock = HostClock::new()?;
         let (waker, wakes) = wakes();
         let options = docker::Options {
@@ -86,11 +85,13 @@ impl Session {
         let store = Store::open(&globals.state_dir, &stack.name, &path.display().to_string())?;
         let prober = Probes::new(Arc::clone(&engine), waking(&waker, Wake::Probe));
         let gates = Gates::new(Arc::clone(&engine), waking(&waker, Wake::Gate));
+        let watch = source.watch(waking(&waker, Wake::File), waking(&waker, Wake::Git));
+        let fetch_soon = watch.fetch_soon();
         let hold = SessionHold {
             _lock: lock,
-            _file: source.watch(waking(&waker, Wake::File)),
+            _watch: watch,
             _events: engine.watch_events(),
-            _hangup: wake_on_hangup(waker.clone())?,
+            _hangup: wake_on_hangup(waker.clone(), fetch_soon.clone())?,
         };
         let proxy = Caddy::new(&stack.name, &globals.state_dir).waking(waking(&waker, Wake::Proxy));
         let ports = Ports {
@@ -103,7 +104,7 @@ impl Session {
             clock: Arc::new(clock.clone()),
         };
         let controller = Controller::new(ports, stack, path);
-        Ok(Session { controller, waker, wakes, clock, hold })
+        Ok(Session { controller, waker, wakes, clock, fetch_soon, hold })
     }
 }
 
@@ -133,10 +134,14 @@ fn waking_with_echoes(waker: &Waker, by: Wake) -> Arc<dyn Fn() + Send + Sync> {
     })
 }
 
-fn wake_on_hangup(waker: Waker) -> Result<JoinHandle<()>, CommandError> {
+fn wake_on_hangup(
+    waker: Waker,
+    fetch_soon: Option<FetchSoon>,
+) -> Result<JoinHandle<()>, CommandError> {
     let mut hangup = signal(SignalKind::hangup()).map_err(CommandError::Runtime)?;
     Ok(tokio::spawn(async move {
         while hangup.recv().await.is_some() {
+            fetch_soon.iter().for_each(FetchSoon::tell);
             waker.wake(Wake::Signal);
         }
     }))

@@ -32,6 +32,7 @@ fn default_filter(command: &Command) -> Targets {
         Command::Plan(_)
         | Command::Validate(_)
         | Command::Status(_)
+        | Command::Wait(_)
         | Command::Retry(_)
         | Command::Rollback(_)
         | Command::Promote(_)

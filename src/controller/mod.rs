@@ -16,7 +16,7 @@ pub mod wake;
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
@@ -115,7 +115,7 @@ where
     /// the file is bad, the one that was accepted last.
     pub fn new(ports: Ports<E, X, P, G, L, S, C>, stack: Stack, path: PathBuf) -> Self {
         let memory = ports.ledger.load().rebase(&ports.clock.boot_id(), ports.clock.now());
-        let file = FileStanding { path, valid: true, problem: None };
+        let file = FileStanding { path, valid: true, problem: None, git: None };
         Controller {
             ports,
             memory,
@@ -193,6 +193,11 @@ where
         }
     }
 
+    /// Returns the path that the desired state is known by.
+    pub fn path(&self) -> &Path {
+        &self.file.path
+    }
+
     /// Returns how the stack stood after the last pass.
     pub fn status(&self) -> Option<StatusReport> {
         let (seen, plan, at) = self.last.as_ref()?;
@@ -250,6 +255,7 @@ where
         {
             warn!("the file is not valid; the last good one stays in force\n{problem}");
         }
+        self.file.git = self.ports.source.standing();
         self.file.valid = problem.is_none();
         self.file.problem = problem;
     }

@@ -11,8 +11,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{
-    Digest, ImageRef, Memory, Observed, ReleaseId, ServiceName, Slot, SlotChoice, Snapshot, Stack,
-    StackName, Strategy, Timestamp,
+    Commit, Digest, GitStanding, ImageRef, Memory, Observed, ReleaseId, ServiceName, Slot,
+    SlotChoice, Snapshot, Stack, StackName, Strategy, Timestamp,
     memory::{GateRecord, HeldBy, Placement},
     snapshot::{FlipMechanism, NameMechanism},
     time::Now,
@@ -26,12 +26,19 @@ use crate::plan::{
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatusReport {
     pub stack: StackName,
+    /// When the pass was: wall-clock milliseconds since 1970, for people.
+    #[serde(default)]
+    pub at_unix_ms: i64,
     /// Whether a running controller tells this; else it was looked at from outside,
     /// and nobody keeps it so.
     pub controlled: bool,
-    /// The worst of the services; at least `degraded` while the file is bad.
+    /// The worst of the services; at least `degraded` while the file is bad or its
+    /// branch cannot be followed.
     pub state: ServiceState,
     pub file: FileStanding,
+    /// The commit of the file in force; None for one that is not in Git.
+    #[serde(default)]
+    pub commit: Option<Commit>,
     pub docker: PartStanding,
     pub proxy: ProxyStanding,
     /// In the order of their names.
@@ -47,6 +54,16 @@ pub struct FileStanding {
     pub valid: bool,
     /// The full report for people, if it is not valid.
     pub problem: Option<String>,
+    /// How its branch stands; None for a file that is not in Git.
+    #[serde(default)]
+    pub git: Option<GitStanding>,
+}
+
+impl FileStanding {
+    /// Whether what is in force is what the user says now, as far as anybody knows.
+    fn is_current(&self) -> bool {
+        self.valid && self.git.as_ref().is_none_or(|git| git.trouble.is_none())
+    }
 }
 
 /// Whether a part of the world could be seen.
@@ -95,6 +112,9 @@ pub struct ServiceStatus {
     pub image: ImageRef,
     pub digest: Option<Digest>,
     pub release: Option<ReleaseId>,
+    /// The commit that first declared that release; None without Git.
+    #[serde(default)]
+    pub commit: Option<Commit>,
     /// The release that last finished its bake.
     pub last_good: Option<ReleaseId>,
     /// For people, with the time left when the report was asked for.
@@ -207,6 +227,9 @@ impl StatusReport {
         if !self.file.valid {
             parts.push("the file is not valid".to_owned());
         }
+        if self.file.git.as_ref().is_some_and(|git| git.trouble.is_some()) {
+            parts.push("the branch is not followed".to_owned());
+        }
         format!("{}: {}", self.stack, parts.join(", "))
     }
 }
@@ -233,9 +256,11 @@ pub fn report(
     let version = proxy.and_then(|proxy| proxy.version);
     StatusReport {
         stack: stack.name.clone(),
+        at_unix_ms: now.unix_ms,
         controlled: true,
         state: overall(&services, file),
         file: file.clone(),
+        commit: stack.commit.clone(),
         docker: part(&seen.containers),
         proxy: ProxyStanding {
             used: stack.proxy.is_some(),
@@ -268,6 +293,7 @@ fn service_status(view: &View, plan: &Plan) -> ServiceStatus {
         image,
         digest,
         release: active.as_ref().map(|active| active.release.clone()),
+        commit: active.as_ref().and_then(|active| view.record(&active.release)?.commit.clone()),
         last_good: view.memory.good.last().cloned(),
         waiting_on: describe(&barriers, view.world.at()),
         barriers,
@@ -356,7 +382,7 @@ fn part<T>(observed: &Observed<T>) -> PartStanding {
 }
 
 fn overall(services: &[ServiceStatus], file: &FileStanding) -> ServiceState {
-    let of_file = if file.valid { ServiceState::Settled } else { ServiceState::Degraded };
+    let of_file = if file.is_current() { ServiceState::Settled } else { ServiceState::Degraded };
     let states = services.iter().map(|service| service.state).chain([of_file]);
     states.max_by_key(|state| severity(*state)).expect("the file's own state is always there")
 }

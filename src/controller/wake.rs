@@ -20,6 +20,8 @@ pub enum Wake {
     Start,
     /// The desired-state file or an env file changed.
     File,
+    /// The branch that the file is on moved, or could not be followed.
+    Git,
     /// Docker told of something.
     Engine,
     /// The proxy came, went, or got another configuration.
@@ -41,9 +43,10 @@ pub enum Wake {
 }
 
 impl Wake {
-    const ALL: [Wake; 11] = [
+    const ALL: [Wake; 12] = [
         Wake::Start,
         Wake::File,
+        Wake::Git,
         Wake::Engine,
         Wake::Proxy,
         Wake::Probe,
@@ -61,6 +64,7 @@ impl fmt::Display for Wake {
         f.write_str(match self {
             Wake::Start => "start",
             Wake::File => "file",
+            Wake::Git => "git",
             Wake::Engine => "docker",
             Wake::Proxy => "caddy",
             Wake::Probe => "probe",

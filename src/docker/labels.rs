@@ -20,6 +20,9 @@ pub const REPLICA: &str = "quaymaster.replica";
 pub const IMAGE: &str = "quaymaster.image";
 /// The digest that the reference was resolved to.
 pub const DIGEST: &str = "quaymaster.digest";
+/// The commit that first declared the release; absent without Git. For people: nothing
+/// is decided by it.
+pub const COMMIT: &str = "quaymaster.commit";
 /// The port that the route sends to; absent without a route.
 pub const ROUTE_PORT: &str = "quaymaster.route_port";
 /// The networks still to be joined before the first start, with the aliases
@@ -81,6 +84,9 @@ pub(super) fn of_new(stack: &StackName, new: &NewContainer) -> HashMap<String, S
     }
     if let Some(gate) = &new.job {
         labels.insert(GATE.to_owned(), gate.to_string());
+    }
+    if let Some(commit) = &new.release.commit {
+        labels.insert(COMMIT.to_owned(), commit.to_string());
     }
     if !new.hosts.is_empty() {
         let names: Vec<&str> = new.hosts.keys().map(ServiceName::as_str).collect();
@@ -165,6 +171,15 @@ mod tests {
         new.hosts = names.clone().map(|name| (name, [10, 0, 0, 1].into())).into();
         let read = read(&of_new(&stack(), &new)).expect("our own labels");
         assert_eq!(read.calls_by_proxy, BTreeSet::from(names));
+    }
+
+    #[test]
+    fn the_commit_that_declared_a_release_can_be_read_by_people() {
+        let mut new = new_container("web");
+        assert_eq!(of_new(&stack(), &new).get(COMMIT), None);
+        let commit = "0123456789abcdef0123456789abcdef01234567";
+        new.release.commit = Some(commit.parse().expect("a commit"));
+        assert_eq!(of_new(&stack(), &new)[COMMIT], commit);
     }
 
     #[test]

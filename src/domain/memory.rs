@@ -9,8 +9,8 @@ use std::{collections::BTreeMap, path::PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Fingerprint, GateId, ImageRef, Phase, Release, ReleaseId, Resolution, RouteTable, ServiceName,
-    Slot, Stack, Timestamp,
+    Commit, Fingerprint, GateId, ImageRef, Phase, Release, ReleaseId, Resolution, RouteTable,
+    ServiceName, Slot, Stack, Timestamp,
     snapshot::{ContainerId, Failure},
     stack::ProxyConfig,
 };
@@ -275,6 +275,9 @@ pub struct Event {
     pub slot: Option<Slot>,
     pub release: Option<ReleaseId>,
     pub image: Option<ImageRef>,
+    /// The commit that declared the release; None without Git.
+    #[serde(default)]
+    pub commit: Option<Commit>,
     pub text: String,
 }
 

@@ -5,7 +5,9 @@
 //! a clock, a runtime, Docker or Caddy; everything is plain data that a test
 //! can write down.
 
+pub mod commit;
 pub mod gate;
+pub mod git;
 pub mod host_identity;
 pub mod image;
 pub mod manifest;
@@ -22,7 +24,9 @@ pub mod stack;
 pub mod subnet;
 pub mod time;
 
+pub use commit::{Commit, CommitPrefix};
 pub use gate::{Gate, GateCheck, GateId, GateKey, GateTarget, Phase};
+pub use git::GitStanding;
 pub use host_identity::HostIdentity;
 pub use image::{Digest, ImageId, ImageRef, Resolution};
 pub use memory::Memory;

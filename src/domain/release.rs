@@ -11,7 +11,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::{Digest, ImageId, ImageRef, Secret};
+use super::{Commit, Digest, ImageId, ImageRef, Secret};
 
 /// The first twelve hexadecimal digits of a release's fingerprint.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -86,6 +86,10 @@ pub struct Release {
     pub digest: Digest,
     pub image_id: ImageId,
     pub spec: ContainerSpec,
+    /// The commit that first declared it, for people; None without Git. No part of
+    /// what makes a release: the same one can be declared by many commits.
+    #[serde(default)]
+    pub commit: Option<Commit>,
 }
 
 impl Release {
@@ -93,7 +97,7 @@ impl Release {
     pub fn new(image: ImageRef, digest: Digest, image_id: ImageId, spec: ContainerSpec) -> Release {
         let fingerprint = Fingerprint::of(&(&digest, &spec));
         let id = ReleaseId(fingerprint.as_str()[..ReleaseId::HEX_DIGITS].to_owned());
-        Release { id, image, digest, image_id, spec }
+        Release { id, image, digest, image_id, spec, commit: None }
     }
 }
 

@@ -7,12 +7,15 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Service, ServiceName, StackName};
+use super::{Commit, Service, ServiceName, StackName};
 
 /// A valid desired state. Made only by [`crate::domain::manifest`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stack {
     pub name: StackName,
+    /// The commit that the file is of; None for one that is not in Git.
+    #[serde(default)]
+    pub commit: Option<Commit>,
     pub proxy: Option<ProxyConfig>,
     pub services: BTreeMap<ServiceName, Service>,
     /// What the file declares for other hosts only.

@@ -121,7 +121,7 @@ fn request(stream: &Stream, question: &Question<'_>) -> Result<Request<Empty<Byt
 }
 
 fn headers(question: &Question<'_>, host: String) -> Result<HeaderMap, String> {
-    let agent = concat!("quaymaster-gate/", env!("CARGO_PKG_VERSION"));
+    let agent = concat!("quaymaster/", env!("CARGO_PKG_VERSION"));
     let mut map = HeaderMap::new();
     map.insert(USER_AGENT, HeaderValue::from_static(agent));
     map.insert(ACCEPT, HeaderValue::from_static("*/*"));

@@ -11,6 +11,7 @@ mod address;
 mod ask;
 mod conceal;
 mod connect;
+pub mod get;
 mod judge_http;
 mod judge_prometheus;
 mod measure;

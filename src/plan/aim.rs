@@ -148,7 +148,10 @@ pub fn declared_release(view: &View) -> Option<Release> {
             && known.image_id == found.image_id
             && known.spec == view.service.spec
     });
-    let new = || view.service.release(found.digest.clone(), found.image_id.clone());
+    let new = || Release {
+        commit: view.world.stack.commit.clone(),
+        ..view.service.release(found.digest.clone(), found.image_id.clone())
+    };
     Some(known.cloned().unwrap_or_else(new))
 }
 

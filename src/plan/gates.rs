@@ -124,7 +124,10 @@ pub fn failed(view: &View, release: &ReleaseId, phase: Phase) -> Option<Failing>
             return None;
         };
         let reason = format!("{phase} gate `{gate}` failed: {why}");
-        let log_of = job_of(view, &key(view, release, gate, phase)).map(|job| job.id.clone());
+        let job = job_of(view, &key(view, release, gate, phase)).map(|job| &job.id);
+        let mut replicas = view.replicas.iter().map(|replica| replica.container);
+        let first = || replicas.find(|it| it.release == *release).map(|it| &it.id);
+        let log_of = job.or_else(first).cloned();
         Some(Failing { reason, log_of })
     })
 }

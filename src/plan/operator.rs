@@ -69,6 +69,7 @@ pub fn promote(
             slot: Some(declared.slot),
             release: Some(declared.release),
             image: Some(view.service.image.clone()),
+            commit: stack.commit.clone(),
             text: "an operator said that it may be promoted".to_owned(),
         },
     );
@@ -109,6 +110,7 @@ pub fn retry(
             slot: None,
             release: was_held.and_then(|hold| hold.release),
             image: Some(service.image.clone()),
+            commit: stack.commit.clone(),
             text: "an operator asked for a new try".to_owned(),
         },
     );
@@ -154,6 +156,7 @@ pub fn rollback(
             slot: None,
             release: declared,
             image: Some(view.service.image.clone()),
+            commit: stack.commit.clone(),
             text: format!(
                 "rolled back by an operator to release {} in {}",
                 earlier.placement.release, earlier.placement.slot

@@ -5,8 +5,8 @@
 //! them anew and breaks nothing.
 
 use crate::domain::{
-    ContainerId, ImageRef, Memory, Release, RouteTable, ServiceKind, ServiceName, Snapshot, Stack,
-    Timestamp,
+    Commit, ContainerId, ImageRef, Memory, Release, ReleaseId, RouteTable, ServiceKind,
+    ServiceName, Snapshot, Stack, Timestamp,
     memory::{
         Attempts, Event, EventKind, MAX_HISTORY, Placement, ReplicaMemory, RolloutMemory,
         ServiceMemory,
@@ -124,6 +124,7 @@ fn learn(memory: &mut Memory, outcome: &Outcome, now: Now) {
                     slot: None,
                     release: hold.release.clone(),
                     image: Some(hold.image.clone()),
+                    commit: commit_of(memory, service, hold.release.as_ref()),
                     text: hold.reason.clone(),
                 },
             );
@@ -137,6 +138,16 @@ fn learn(memory: &mut Memory, outcome: &Outcome, now: Now) {
             *attempts = Some(once_more(attempts.take(), failure, now.at));
         }
     }
+}
+
+/// Returns the commit that first declared a release.
+pub(super) fn commit_of(
+    memory: &Memory,
+    service: &ServiceName,
+    release: Option<&ReleaseId>,
+) -> Option<Commit> {
+    let releases = &memory.services.get(service)?.releases;
+    releases.iter().find(|record| Some(&record.id) == release)?.commit.clone()
 }
 
 /// Returns what is remembered of a replica on which a step has just succeeded.
@@ -368,8 +379,9 @@ fn event(
     let image = record
         .map(|record| record.image.clone())
         .or_else(|| container.map(|replica| replica.container.image.clone()));
+    let commit = record.and_then(|record| record.commit.clone());
     let (service, slot) = (view.service.name.clone(), placement.map(|placement| placement.slot));
-    Event { at_unix_ms: now.unix_ms, service, kind, slot, release, image, text }
+    Event { at_unix_ms: now.unix_ms, service, kind, slot, release, image, commit, text }
 }
 
 /// Keeps the newest releases, and always those that serve or may have to.

@@ -1,12 +1,16 @@
-//! Floor 3: how a running controller answers, on a Unix socket of its own.
+//! Floor 3: how a running controller answers, on a Unix socket of its own and, if it
+//! is told to, on a port.
 //!
 //! [`socket`] makes the socket so that only its owner can speak to it, [`api`]
 //! says what the answers look like (the client reads the same types), this file
-//! answers. Nothing here decides anything: it shows the last report, and hands
-//! requests to the loop.
+//! answers. [`public`] is the port: it shows less, and orders nothing. Nothing here
+//! decides anything: it shows the last report, and hands requests to the loop.
 
 pub mod api;
+pub mod public;
+mod shared_secret;
 pub mod socket;
+mod webhook;
 
 use std::{future::Future, io, sync::Arc, time::Duration};
 
@@ -23,6 +27,8 @@ use tokio::{
 use crate::controller::{Request, StatusReport, request::Reply};
 use crate::domain::{ServiceName, Timestamp};
 
+pub use public::{ListenError, Public, PublicListener, Webhook};
+pub use shared_secret::{BadSecretFile, SharedSecret};
 pub use socket::{BindError, Socket};
 
 pub use api::Accepted;
@@ -47,6 +53,14 @@ pub struct Api {
     pub now: Box<dyn Fn() -> Timestamp + Send + Sync>,
 }
 
+impl Api {
+    /// Returns how the stack stands, with countdowns to this moment.
+    fn report(&self) -> Result<StatusReport, ApiError> {
+        let report = self.status.borrow().clone();
+        Ok(report.ok_or(ApiError::StillStarting)?.as_of((self.now)()))
+    }
+}
+
 /// Answers on `socket` until `end` is ready, then removes the socket.
 ///
 /// # Errors
@@ -54,7 +68,7 @@ pub struct Api {
 /// Fails if the socket can no longer be listened on.
 pub async fn serve(
     socket: Socket,
-    api: Api,
+    api: impl Into<Arc<Api>>,
     end: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     let (ending, ended) = oneshot::channel();
@@ -64,7 +78,7 @@ pub async fn serve(
         let _ = ending.send(());
     };
     let (listener, _remove_on_drop) = socket.into_parts();
-    let serving = axum::serve(listener, router(api)).with_graceful_shutdown(end);
+    let serving = axum::serve(listener, router(api.into())).with_graceful_shutdown(end);
     tokio::select! {
         result = serving.into_future() => result,
         () = async {
@@ -74,8 +88,7 @@ pub async fn serve(
     }
 }
 
-/// Returns the routes; apart from [`serve`] for tests without a socket.
-pub fn router(api: Api) -> Router {
+fn router(api: Arc<Api>) -> Router {
     Router::new()
         .route("/v1/status", get(status))
         .route("/v1/history", get(history))
@@ -85,13 +98,11 @@ pub fn router(api: Api) -> Router {
         .fallback(async || ApiError::NoSuchPath)
         .method_not_allowed_fallback(async || ApiError::WrongMethod)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-        .with_state(Arc::new(api))
+        .with_state(api)
 }
 
 async fn status(State(api): State<Arc<Api>>) -> Result<Json<StatusReport>, ApiError> {
-    let report = api.status.borrow().clone();
-    let report = report.ok_or(ApiError::StillStarting)?;
-    Ok(Json(report.as_of((api.now)())))
+    api.report().map(Json)
 }
 
 async fn history(

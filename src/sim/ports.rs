@@ -20,8 +20,8 @@ use crate::{
         RouteTable, Stack, Timestamp,
         release::RestartPolicy,
         snapshot::{
-            Failure, FailureKind, Host, InFlight, Listed, Measured, ProbeStanding, ProxyState,
-            Unlisted,
+            Failure, FailureKind, Host, InFlight, Listed, Measured, Measurement, ProbeStanding,
+            ProxyState, Unlisted,
         },
         stack::{NetworkSpec, ProxyConfig, VolumeSpec},
     },
@@ -236,6 +236,7 @@ impl Engine for SimPort {
                 |world| world.oracle.containers_unseen(),
                 |world| {
                     let mut listed = world.docker.list(world.now);
+                    world.mutate_jobs(&mut listed.jobs);
                     if world.mutant == Some(Mutant::AdoptForeign) {
                         listed.replicas.extend(world.oracle.foreign_as_ours(&world.docker));
                     }

@@ -1,8 +1,8 @@
 //! The desired state in a local file.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    env, fs, io,
+    collections::BTreeSet,
+    fs, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -17,6 +17,7 @@ use crate::{
 
 use super::{
     stable::{self, Content},
+    variables::{Variables, read_bounded},
     watch::{FileWatch, LOOK_EVERY, Wake},
 };
 
@@ -56,8 +57,11 @@ impl EnvFiles {
         }
     }
 
-    fn must_be_there(&self) -> bool {
-        matches!(self, EnvFiles::Named(_))
+    fn read(&self) -> Result<Variables, String> {
+        match self {
+            EnvFiles::Named(paths) => Variables::of_files(paths),
+            EnvFiles::Beside(path) => Variables::of_file_if_there(path),
+        }
     }
 }
 
@@ -100,9 +104,8 @@ impl FileSource {
     }
 
     fn parse(&self, text: &[u8]) -> Result<Stack, String> {
-        let from_files = self.read_env_files()?;
-        // The environment wins over files, as it does for Compose.
-        let variables = |name: &str| env::var(name).ok().or_else(|| from_files.get(name).cloned());
+        let variables = self.env_files.read()?;
+        let variables = |name: &str| variables.get(name);
         let base_dir = base_dir(&self.path);
         let concerned = Mutex::new(concerned_by(&self.path, &self.env_files));
         let read_file = |path: &Path| {
@@ -121,29 +124,6 @@ impl FileSource {
         });
         *lock(&self.concerned) = concerned.into_inner().unwrap_or_else(PoisonError::into_inner);
         stack.map_err(|report| report.to_string())
-    }
-
-    fn read_env_files(&self) -> Result<BTreeMap<String, String>, String> {
-        let mut variables = BTreeMap::new();
-        for path in self.env_files.paths() {
-            let at_path = |error: &dyn std::fmt::Display| {
-                format!("cannot read the env file {}: {error}", path.display())
-            };
-            let bytes = match read_bounded(path) {
-                Err(error)
-                    if error.kind() == io::ErrorKind::NotFound
-                        && !self.env_files.must_be_there() =>
-                {
-                    continue;
-                }
-                read => read.map_err(|error| at_path(&error))?,
-            };
-            let text = String::from_utf8(bytes).map_err(|_| at_path(&"it is not UTF-8"))?;
-            let known = |name: &str| env::var(name).ok().or_else(|| variables.get(name).cloned());
-            let read = manifest::read_env_file(&text, &known).map_err(|error| at_path(&error))?;
-            variables.extend(read);
-        }
-        Ok(variables)
     }
 }
 
@@ -172,17 +152,6 @@ fn read_within(folder: &Path, path: &Path) -> io::Result<Vec<u8>> {
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
     }
     read_bounded(path)
-}
-
-fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
-    let metadata = fs::metadata(path)?;
-    if !metadata.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
-    }
-    if metadata.len() > stable::MAX_FILE_BYTES {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 1 MiB"));
-    }
-    fs::read(path)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -1,8 +1,13 @@
 //! Where the desired state comes from.
 
+mod desired;
 mod file;
+pub mod git;
 mod stable;
+mod variables;
 mod watch;
 
+pub use desired::{DesiredState, Watch};
 pub use file::FileSource;
+pub use git::GitSource;
 pub use watch::FileWatch;

@@ -63,6 +63,32 @@ fn every_stack_of_the_readme_is_valid() {
 }
 
 #[test]
+fn the_workflow_we_ship_calls_what_is_there() {
+    let text = fs::read_to_string(root().join("examples/ci/deploy.yaml")).expect("it is there");
+    let workflow: serde_json::Value = serde_saphyr::from_str(&text).expect("YAML");
+    let steps = workflow["jobs"]["deploy"]["steps"].as_array().expect("steps").clone();
+    let run = |step: &serde_json::Value| step["run"].as_str().map(str::to_owned);
+    let script: String = steps.iter().filter_map(run).collect();
+    assert!(script.contains("/declare-image.sh state/stacks/prod.yaml \"$IMAGE\""), "{script}");
+    // Every option of its is one that there is.
+    let wait = script.lines().find_map(|line| line.strip_prefix("./quaymaster ")).expect("a wait");
+    let arguments: Vec<String> = wait
+        .split(' ')
+        .map(|word| word.replace("\"$COMMIT\"", "0123456"))
+        .map(|word| word.replace("https://deploy.example.com", "http://127.0.0.1:1"))
+        .map(|word| word.replace("10m", "1s"))
+        .collect();
+    let output = Command::new(env!("CARGO_BIN_EXE_quaymaster"))
+        .args(&arguments)
+        .env("QUAYMASTER_TOKEN", "a token")
+        .output()
+        .expect("quaymaster runs");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("Not done within 1s: cannot ask the controller at http://"), "{said}");
+}
+
+#[test]
 fn the_caddyfile_we_ship_is_valid() {
     run(Command::new(edge::binary(edge::Version::New))
         .arg("validate")
@@ -71,19 +97,29 @@ fn the_caddyfile_we_ship_is_valid() {
         .args(["--adapter", "caddyfile"]));
 }
 
-#[test]
-fn the_unit_we_ship_is_valid() {
-    let verify = root().join("manifests/quaymaster.service");
-    let unit = fs::read_to_string(verify).expect("the unit is there");
-    let dir = tempfile::tempdir().expect("a folder can be made");
-    // It names a program that only an installed host has.
-    let here = dir.path().join("quaymaster.service");
-    let program = env!("CARGO_BIN_EXE_quaymaster");
-    fs::write(&here, unit.replace("/usr/local/bin/quaymaster", program)).expect("writable");
-    // systemd's own checker: `tests/run.sh` installs it.
-    let output = Command::new("systemd-analyze").arg("verify").arg(&here).output();
+/// Returns what systemd's own checker, which `tests/run.sh` installs, says of the unit in
+/// this folder.
+fn verified(folder: &Path) -> Vec<String> {
+    let unit = folder.join("quaymaster.service");
+    let output = Command::new("systemd-analyze").arg("verify").arg(unit).output();
     let output = output.expect("systemd-analyze is installed (package systemd)");
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
-    let ours: Vec<&str> = told.lines().filter(|line| line.contains("quaymaster")).collect();
-    assert!(ours.is_empty(), "{ours:#?}");
+    told.lines().filter(|line| line.contains("quaymaster")).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_unit_we_ship_is_valid_with_and_without_git() {
+    // It names a program that only an installed host has.
+    let installed = |name: &str| {
+        let text = fs::read_to_string(root().join("manifests").join(name)).expect("it is there");
+        text.replace("/usr/local/bin/quaymaster", env!("CARGO_BIN_EXE_quaymaster"))
+    };
+    let dir = tempfile::tempdir().expect("a folder can be made");
+    fs::write(dir.path().join("quaymaster.service"), installed("quaymaster.service"))
+        .expect("writable");
+    assert_eq!(verified(dir.path()), Vec::<String>::new());
+    let drop_in = dir.path().join("quaymaster.service.d");
+    fs::create_dir(&drop_in).expect("writable");
+    fs::write(drop_in.join("git.conf"), installed("git.conf")).expect("writable");
+    assert_eq!(verified(dir.path()), Vec::<String>::new());
 }

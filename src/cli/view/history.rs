@@ -24,11 +24,20 @@ pub fn render(page: Page, events: &[Event], zone: &TimeZone) -> Vec<String> {
                 Cell::new(word(event.kind), ink(event.kind)),
                 Cell::plain(slot),
                 Cell::plain(release),
-                Cell::plain(harmless(&event.text)),
+                Cell::plain(what(event)),
             ]
         })
         .collect();
     table::render(page, ["TIME", "SERVICE", "EVENT", "SLOT", "RELEASE", "WHAT"], &rows)
+}
+
+/// Returns what happened, and which commit asked for it.
+fn what(event: &Event) -> String {
+    let text = harmless(&event.text);
+    match &event.commit {
+        Some(commit) => format!("{text} · {}", commit.short()),
+        None => text,
+    }
 }
 
 /// Returns a wall-clock time as people of `zone` read it.

@@ -20,6 +20,18 @@ pub fn changes(page: Page, before: Option<&StatusReport>, report: &StatusReport)
         let problem = report.file.problem.as_deref().unwrap_or_default();
         lines.extend(problem.lines().map(|line| format!("  {}", harmless(line))));
     }
+    if let Some(commit) = &report.commit
+        && before.is_none_or(|before| before.commit.as_ref() != Some(commit))
+    {
+        lines.push(page.paint(Ink::Dim, &format!("commit {} is in force", commit.short())));
+    }
+    let trouble_of = |report: &StatusReport| report.file.git.as_ref()?.trouble.clone();
+    if let Some(trouble) = trouble_of(report)
+        && before.and_then(trouble_of).as_ref() != Some(&trouble)
+    {
+        let text = format!("the branch is not followed: {}", harmless(&trouble));
+        lines.push(page.paint(Ink::Bad, &text));
+    }
     for service in &report.services {
         let stood = before.and_then(|before| before.service(&service.name));
         if stood.map(essence) != Some(essence(service)) {

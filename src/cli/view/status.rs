@@ -8,7 +8,7 @@ use super::{
 };
 use crate::controller::status::{HoldStatus, ServiceStatus, StatusReport};
 use crate::domain::{
-    ImageRef, ServiceName, Slot,
+    GitStanding, ImageRef, ServiceName, Slot,
     memory::GateStanding,
     snapshot::{FlipMechanism, NameMechanism},
 };
@@ -43,7 +43,10 @@ pub fn render(page: Page, report: &StatusReport, log_lines: usize) -> Vec<String
 fn headline(page: Page, report: &StatusReport) -> Vec<String> {
     let state = page.paint(ink(report.state), &state_text(report.state));
     let mut lines = vec![format!("{}  {state}", page.paint(Ink::Bold, report.stack.as_str()))];
-    let mut facts = report.file.path.display().to_string();
+    let mut facts = match &report.file.git {
+        Some(git) => branch_text(git, report.at_unix_ms),
+        None => report.file.path.display().to_string(),
+    };
     if let Some(version) = &report.proxy.version {
         facts += &format!(" · Caddy {version}");
     }
@@ -81,10 +84,14 @@ fn headline(page: Page, report: &StatusReport) -> Vec<String> {
     if let Some(FlipMechanism::Blocked { why }) = &report.proxy.flip {
         trouble(format!("✗ Nothing flips: {}", harmless(why)));
     }
+    if let Some(why) = report.file.git.as_ref().and_then(|git| git.trouble.as_ref()) {
+        trouble(format!("✗ The branch is not followed: {}", harmless(why)));
+    }
     if !report.file.valid {
-        let then = match report.controlled {
-            true => " What it said before stays in force.",
-            false => "",
+        let then = match (report.controlled, &report.commit) {
+            (true, Some(commit)) => format!(" What {} said stays in force.", commit.short()),
+            (true, None) => " What it said before stays in force.".to_owned(),
+            (false, _) => String::new(),
         };
         trouble(format!("✗ The file is not valid.{then}"));
         let problem = report.file.problem.as_deref().unwrap_or_default();
@@ -98,6 +105,25 @@ fn headline(page: Page, report: &StatusReport) -> Vec<String> {
         lines.extend(page.indented(0, &text).iter().map(|line| page.paint(Ink::Busy, line)));
     }
     lines
+}
+
+/// Returns which commit is read, and from where.
+fn branch_text(git: &GitStanding, now_unix_ms: i64) -> String {
+    let GitStanding { url, branch, path, commit, subject, committed_at_unix_ms, .. } = git;
+    let age_s = now_unix_ms.saturating_sub(*committed_at_unix_ms) / 1000;
+    let (subject, age) = (harmless(subject), age(age_s));
+    format!("git: {url} {branch} @ {} \"{subject}\" {age} · {path}", commit.short())
+}
+
+/// Returns an age as people say it; a clock that is behind makes nothing younger than now.
+fn age(seconds: i64) -> String {
+    match seconds {
+        ..60 => "just now".to_owned(),
+        60..3_600 => format!("{} min ago", seconds / 60),
+        3_600..86_400 => format!("{} h ago", seconds / 3_600),
+        86_400..172_800 => "1 day ago".to_owned(),
+        _ => format!("{} days ago", seconds / 86_400),
+    }
 }
 
 /// Returns what is to be said of names that do not lead to what is active.

@@ -341,7 +341,7 @@ fn check_idle_slot(reader: &mut Reader<'_>, facts: &Facts<'_>, strategy: Strateg
             && facts.kind == ServiceKind::LongRunning
         {
             let message = format!("`{key}` is about the idle slot, and this service has none");
-            let help = format!("remove it; `strategy: blue-green` with a `route:` has two slots");
+            let help = "remove it; `strategy: blue-green` with a `route:` has two slots";
             reader.refuse(span, message, help);
         }
     }

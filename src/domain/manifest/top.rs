@@ -98,6 +98,8 @@ pub(super) fn read(reader: &mut Reader<'_>, tree: &Rc<Node>) -> Option<Stack> {
     let Declared { created: volumes, external: external_volumes } = volumes.used();
     Some(Stack {
         name: name?,
+        // A text does not know which commit it is of: its source does.
+        commit: None,
         proxy,
         services: here.into_iter().filter_map(|(name, read)| Some((name, read.service?))).collect(),
         on_other_hosts: others.into_iter().map(|(name, _)| name).collect(),

@@ -36,7 +36,15 @@ impl Gatekeeper for SimPort {
     }
 
     fn measured(&self) -> BTreeMap<GateKey, Measured> {
-        self.world().gates.measured()
+        let mut world = self.world();
+        let mut measured = world.gates.measured();
+        world.oracle.measured(&measured);
+        if world.mutant == Some(Mutant::SkipGates) {
+            for it in measured.values_mut() {
+                *it = Measured { passed: 1, failed: 0, last: Measurement::Passed(String::new()) };
+            }
+        }
+        measured
     }
 }
 

@@ -333,10 +333,13 @@ fn octet(network: &str) -> u8 {
     u8::try_from(network.len() % 200).expect("less than 200")
 }
 
-/// Returns whether both are the same replica, wherever it is to stand.
+/// Returns whether both are the same replica or job, wherever it is to stand.
 fn is_same(one: &NewContainer, other: &NewContainer) -> bool {
-    let (addresses, hosts) = (other.addresses.clone(), other.hosts.clone());
-    NewContainer { addresses, hosts, ..one.clone() } == *other
+    let identity = |it: &NewContainer| {
+        let release = it.release.id.clone();
+        (it.service.clone(), it.slot, release, it.replica, it.job.clone())
+    };
+    identity(one) == identity(other)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -29,7 +29,7 @@ use super::{
     counters::{Counters, Feature},
     faults::FaultPlan,
     mutant::Mutant,
-    oracle::Oracle,
+    oracle::{Oracle, Rule},
     scenario::Scenario,
     trace::Trace,
 };
@@ -132,7 +132,13 @@ impl World {
     /// Tells the oracle of a container that was not stopped by us and has ended.
     fn note_end(&mut self, id: &crate::domain::ContainerId) {
         let Some(container) = self.docker.get(id).filter(|c| c.ended_well()) else { return };
-        if let Some(labels) = container.ours() {
+        if let Some(job) = container.listed_job() {
+            self.counters.feature(Feature::JobSucceeded);
+            let name = container.name.clone();
+            if !self.oracle.job_succeeded(job.key) {
+                self.breaks(Rule::S8, format!("{name} succeeded for a second time"));
+            }
+        } else if let Some(labels) = container.ours() {
             self.oracle.ended_well(labels.service.clone(), labels.release.id.clone());
         }
     }

@@ -101,7 +101,8 @@ fn changes_to(before: &str, after: &str) -> Changes {
     let (seen, memory) = settled(&before);
     let memory = remember(&after, &memory, &seen, NOW);
     let plan = plan(&after, &seen, &memory, NOW);
-    let file = FileStanding { path: "quaymaster.yaml".into(), valid: true, problem: None };
+    let file =
+        FileStanding { path: "quaymaster.yaml".into(), valid: true, problem: None, git: None };
     let report = report(&after, &file, &seen, &memory, &plan, NOW);
     changes(&after, &seen, &memory, &plan, &report, Some(&before))
 }

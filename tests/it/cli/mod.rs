@@ -3,6 +3,8 @@
 mod arguments;
 mod binary;
 mod changes;
+mod public;
 mod reports;
 mod server;
 mod views;
+mod wait;

@@ -58,6 +58,7 @@ pub fn every_state() -> StatusReport {
     search.active_slot = None;
 
     StatusReport {
+        at_unix_ms: 1_795_258_920_000,
         controlled: true,
         stack: "shop".parse().expect("a name"),
         state: ServiceState::Held,
@@ -65,7 +66,9 @@ pub fn every_state() -> StatusReport {
             path: "/etc/quaymaster/quaymaster.yaml".into(),
             valid: true,
             problem: None,
+            git: None,
         },
+        commit: None,
         docker: PartStanding { known: true, why: None },
         proxy: ProxyStanding {
             used: true,
@@ -93,6 +96,7 @@ pub fn service(name: &str, image_text: &str) -> ServiceStatus {
         image: image.clone(),
         digest: Some(digest('a')),
         release: Some(release("123456789abc")),
+        commit: None,
         last_good: Some(release("123456789abc")),
         waiting_on: Vec::new(),
         barriers: Vec::new(),

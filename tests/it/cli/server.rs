@@ -130,6 +130,7 @@ async fn requests_reach_the_loop_and_its_words_come_back() {
         slot: None,
         release: None,
         image: None,
+        commit: None,
         text: "it failed".to_owned(),
     };
     let told = event.clone();

@@ -146,6 +146,7 @@ fn history_reads_oldest_first_with_its_reason() {
         slot: Some(Slot::Green),
         release: Some(release("0badc0de0bad")),
         image: Some(image("worker:2")),
+        commit: None,
         text: text.to_owned(),
     };
     let events = [

@@ -491,7 +491,7 @@ fn without_anything_to_go_back_to_a_failed_gate_only_says_so() {
         });
     let scene = scene.measures(&check, POST, 1, refused()).later(0);
     assert_snapshot!(scene.plan(), @r"
-        shop is progressing: settling
+        shop is degraded: post-promotion gate `exec ./check` failed: exited with code 3; there is nothing ready to go back to
           waits: baking, 11s left
     ");
 }

@@ -127,6 +127,7 @@ impl Scene {
         Scene {
             stack: Stack {
                 name: "demo".parse().expect("a name"),
+                commit: None,
                 proxy: Some(ProxyConfig {
                     admin,
                     listen: None,

@@ -1,5 +1,6 @@
 //! The desired-state file on a real file system.
 
+mod git;
 mod watch;
 
 use std::{fs, path::Path};

@@ -63,6 +63,7 @@ fn event(n: u64) -> Event {
         slot: None,
         release: None,
         image: None,
+        commit: None,
         text: format!("event {n}"),
     }
 }

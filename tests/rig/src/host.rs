@@ -155,14 +155,20 @@ impl Host {
 
     // --- the controller --------------------------------------------------------
 
-    /// Starts `quaymaster run`.
+    /// Starts `quaymaster run` on this host's file.
     pub fn start(&mut self) {
+        let file = self.file_path().display().to_string();
+        self.start_with(&[&file]);
+    }
+
+    /// Starts `quaymaster run` with these arguments.
+    pub fn start_with(&mut self, arguments: &[&str]) {
         assert!(self.controller.is_none(), "it runs already");
         let log = File::options().create(true).append(true).mode(0o600).open(self.log_path());
         let log = log.expect("the folder is writable");
         let child = self
             .command(&["run"])
-            .arg(self.file_path())
+            .args(arguments)
             // What woke each pass.
             .env("QUAYMASTER_LOG", "info,quaymaster::controller::run=debug")
             .stdout(log.try_clone().expect("a file handle can be doubled"))
@@ -203,7 +209,8 @@ impl Host {
         let state = fs::read_dir(self.dir.path().join("state")).expect("the state folder is there");
         for entry in state {
             let entry = entry.expect("it can be read");
-            if entry.file_name() != "switch" {
+            // A copy of a repository is no memory either.
+            if entry.file_name() != "switch" && entry.file_name() != ".from-git" {
                 fs::remove_dir_all(entry.path()).expect("the store goes");
             }
         }
@@ -224,6 +231,8 @@ impl Host {
             .arg(self.dir.path().join("quaymaster.sock"))
             .current_dir(self.dir.path())
             .env("DOCKER_CONFIG", self.docker_config())
+            .env("GIT_CONFIG_GLOBAL", self.git_config())
+            .env("GIT_CONFIG_NOSYSTEM", "1")
             .stdin(Stdio::null());
         command
     }
@@ -231,6 +240,12 @@ impl Host {
     /// Returns the folder of the credentials that this host's controller uses.
     pub fn docker_config(&self) -> PathBuf {
         self.dir.path().join("docker")
+    }
+
+    /// Returns the file of the git configuration that this host's controller uses; it is
+    /// there only if a test writes it.
+    pub fn git_config(&self) -> PathBuf {
+        self.dir.path().join("gitconfig")
     }
 
     fn log_path(&self) -> PathBuf {

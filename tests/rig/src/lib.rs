@@ -12,8 +12,10 @@
 pub mod client;
 pub mod docker;
 pub mod edge;
+pub mod forge;
 pub mod host;
 pub mod load;
+pub mod repo;
 pub mod status;
 
 use std::{
