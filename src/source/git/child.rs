@@ -219,7 +219,9 @@ impl Git {
         arguments: &[&str],
         deadline: Duration,
     ) -> Result<Vec<u8>, GitError> {
-        let what = || arguments.first().copied().unwrap_or_default().to_owned();
+        // Before its name stand only settings.
+        let is_name = |argument: &&&str| !argument.starts_with('-') && !argument.contains('=');
+        let what = || arguments.iter().find(is_name).copied().unwrap_or_default().to_owned();
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -71,9 +71,12 @@ impl Repository {
         path: &str,
     ) -> Result<Repository, RepositoryError> {
         let key = Fingerprint::of(&(remote.shown(), branch, path));
+        // git is started in other folders, and a mount names its source from the root.
+        let state_dir = std::path::absolute(state_dir)
+            .map_err(|source| RepositoryError::Folder { path: state_dir.to_owned(), source })?;
         let folder = state_dir.join(FOLDER).join(&key.as_str()[..KEY_DIGITS]);
         let at_folder = |source| RepositoryError::Folder { path: folder.clone(), source };
-        make_private(state_dir, &folder).map_err(at_folder)?;
+        make_private(&state_dir, &folder).map_err(at_folder)?;
         let lock = File::create(folder.join("lock")).map_err(at_folder)?;
         if let Err(error) = flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             return Err(match error {
