@@ -5,7 +5,7 @@
 //! - 0 [`domain`]: the words as types; the file, the snapshot, the memory
 //! - 1 [`plan`]: what to do next, purely
 //! - 2 [`ports`] and the adapters behind them: [`docker`], [`caddy`], [`probe`],
-//!   [`store`], [`source`], [`clock`], [`lock`], [`systemd`]
+//!   [`gate`], [`store`], [`source`], [`clock`], [`lock`], [`systemd`]
 //! - 3 [`controller`]: the loop; [`server`]: how it answers
 //! - 4 [`cli`]: the command line
 
@@ -15,6 +15,7 @@ pub mod clock;
 pub mod controller;
 pub mod docker;
 pub mod domain;
+pub mod gate;
 pub mod lock;
 pub mod plan;
 pub mod ports;

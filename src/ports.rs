@@ -7,10 +7,10 @@
 use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
 use crate::domain::{
-    Container, ContainerId, Digest, GitStanding, ImageId, ImageRef, Memory, Probe, Resolution,
-    RouteTable, Stack,
+    ContainerId, Digest, GateKey, GateTarget, GitStanding, ImageId, ImageRef, Memory, Probe,
+    Resolution, RouteTable, Stack,
     release::RestartPolicy,
-    snapshot::{Failure, Host, InFlight, ProbeStanding, ProxyState},
+    snapshot::{Failure, Host, InFlight, Listed, Measured, ProbeStanding, ProxyState},
     stack::{NetworkSpec, ProxyConfig, VolumeSpec},
     time::Timestamp,
 };
@@ -20,8 +20,8 @@ use crate::plan::NewContainer;
 /// any point: it is what a crash looks like.
 pub trait Engine: Send + Sync {
     /// Lists every container that carries the stack's label, in any state, with
-    /// one API call.
-    fn containers(&self) -> impl Future<Output = Result<Vec<Container>, Failure>> + Send;
+    /// one API call: replicas, and apart from them what runs a gate's job.
+    fn containers(&self) -> impl Future<Output = Result<Listed, Failure>> + Send;
 
     /// Lists images, networks, volumes and disk space.
     fn host(&self) -> impl Future<Output = Result<Host, Failure>> + Send;
@@ -40,7 +40,7 @@ pub trait Engine: Send + Sync {
         spec: &VolumeSpec,
     ) -> impl Future<Output = Result<(), Failure>> + Send;
 
-    /// Creates a replica without starting it. One of that name that carries the
+    /// Creates a replica or a job's container without starting it. One of that name that carries the
     /// same labels counts as created; a foreign one is [`NameTaken`].
     ///
     /// [`NameTaken`]: crate::domain::snapshot::FailureKind::NameTaken
@@ -135,7 +135,19 @@ pub trait Prober: Send + Sync {
     fn standings(&self) -> BTreeMap<ContainerId, ProbeStanding>;
 }
 
-/// Runs a command inside a replica, for the prober.
+/// Measures gates in the background, and tells what they showed.
+pub trait Gatekeeper: Send + Sync {
+    /// Measures exactly these from now on, each at its interval. A new or changed
+    /// target starts from nothing, its first measurement at once; one that is not
+    /// named is forgotten. Jobs are not measured.
+    fn watch(&self, targets: BTreeMap<GateKey, GateTarget>);
+
+    /// Returns what the measurements have shown so far; a target that was not
+    /// measured yet is absent.
+    fn measured(&self) -> BTreeMap<GateKey, Measured>;
+}
+
+/// Runs a command inside a replica, for probes and gates.
 pub trait Exec: Send + Sync {
     /// Returns the command's exit code; fails if it could not be run or has not
     /// ended within `timeout`.

@@ -37,6 +37,7 @@ main() {
   need_from_debian
   export QUAYMASTER_TEST_CADDY=$CADDY:$OLD_CADDY
   export QUAYMASTER_TEST_REGISTRY=$REGISTRY
+  export QUAYMASTER_TEST_PROMETHEUS=$PROMETHEUS
   local layer
   for layer in "${layers[@]}"; do run_layer "$layer"; done
 }
@@ -90,12 +91,14 @@ has_nextest() { cargo nextest --version >/dev/null 2>&1; }
 
 # --- what only Debian has ------------------------------------------------------
 
-# A registry, htpasswd for its users, and a Caddy that is old. The packages' own
-# services would take ports 80 and 5000: only the programs are taken out of them.
+# A registry, htpasswd for its users, a Prometheus, and a Caddy that is old. The
+# packages' own services would take ports 80, 5000 and 9090: only the programs are
+# taken out of them.
 need_from_debian() {
   command -v htpasswd >/dev/null || apt_install apache2-utils
   command -v systemd-analyze >/dev/null || apt_install systemd
   REGISTRY=$(program docker-registry docker-registry)
+  PROMETHEUS=$(program prometheus prometheus)
   OLD_CADDY=$(program caddy caddy) || {
     OLD_CADDY=$CADDY
     say "this distribution has no Caddy: the tests of an old Caddy run against the new one"

@@ -183,6 +183,13 @@ pub enum Command {
     #[command(after_help = "Example:\n  quaymaster rollback orchestrator")]
     Rollback(ServiceArg),
 
+    /// Let a release take the traffic that waits for you to say so
+    ///
+    /// For a service with `rollout: { auto_promote: false }`. Its release takes the
+    /// traffic as soon as it is ready and its gates have passed.
+    #[command(after_help = "Example:\n  quaymaster promote orchestrator")]
+    Promote(ServiceArg),
+
     /// Write the other slot into the file, keeping every comment
     ///
     /// For a service that declares `slot: blue` or `slot: green`. The running

@@ -80,6 +80,9 @@ fn pull(barrier: &WaitingOn) -> Option<(ImageRef, Option<u8>)> {
         | WaitingOn::Drain { .. }
         | WaitingOn::Bake { .. }
         | WaitingOn::Standby { .. }
+        | WaitingOn::Gate { .. }
+        | WaitingOn::Promotion { .. }
+        | WaitingOn::Group { .. }
         | WaitingOn::Retry { .. }
         | WaitingOn::Unknown { .. }
         | WaitingOn::DiskSpace { .. }

@@ -76,6 +76,11 @@ impl Client {
         self.send(self.http.post(url)).await
     }
 
+    pub async fn promote(&self, service: &ServiceName) -> Result<Accepted, ClientError> {
+        let url = format!("http://quaymaster/v1/services/{service}/promote");
+        self.send(self.http.post(url)).await
+    }
+
     async fn send<T: DeserializeOwned>(
         &self,
         request: reqwest::RequestBuilder,

@@ -32,7 +32,7 @@ pub async fn logs(globals: &Globals, args: &LogsArgs) -> Result<Exit, CommandErr
         return Ok(Exit::Done);
     }
     let docker = Docker::connect(&report.stack, docker::Options::default()).await?;
-    let mut replicas = docker.containers().await.map_err(CommandError::Docker)?;
+    let mut replicas = docker.containers().await.map_err(CommandError::Docker)?.replicas;
     replicas.retain(|container| container.service == *name && is_meant(container, args, service));
     if replicas.is_empty() {
         return Err(CommandError::NothingRuns { service: name.clone() });

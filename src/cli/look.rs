@@ -3,7 +3,7 @@
 //! The same loop decides as in production; what it would begin is only shown.
 //! What it would remember is forgotten again.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
 use tokio::{
     sync::Notify,
@@ -24,12 +24,12 @@ use crate::{
     controller::{Controller, Look, Ports, StatusReport},
     docker::{self, Docker},
     domain::{
-        Memory, ProbeCheck, Snapshot, Stack, Timestamp,
+        GateKey, GateTarget, Memory, ProbeCheck, Snapshot, Stack, Timestamp,
         manifest::AllowDeleteAll,
         memory::{Hold, Placement},
-        snapshot::Failure,
+        snapshot::{Failure, Measured},
     },
-    ports::{Clock, Engine, Ledger},
+    ports::{Clock, Engine, Gatekeeper, Ledger},
     probe::Probes,
     source::DesiredState,
     store::{OpenError, Store},
@@ -42,7 +42,7 @@ const PROBE_PATIENCE: Duration = Duration::from_secs(3);
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 type OnlookingController =
-    Controller<Docker, Caddy, Probes<Arc<Docker>>, Remembered, DesiredState, HostClock>;
+    Controller<Docker, Caddy, Probes<Arc<Docker>>, NoGates, Remembered, DesiredState, HostClock>;
 
 /// A controller that only looks.
 pub struct Onlooker {
@@ -78,6 +78,7 @@ impl Onlooker {
             engine,
             proxy: Arc::new(Caddy::onlooking(&stack.name, &globals.state_dir)),
             prober: Arc::new(prober),
+            gates: Arc::new(NoGates),
             ledger: Arc::new(Remembered(memory)),
             source: Arc::new(source),
             clock: Arc::new(clock),
@@ -127,6 +128,17 @@ impl Onlooker {
             // Time passing is as good a reason to look as a probe.
             let _ = timeout_at(next_look, self.probed.notified()).await;
         }
+    }
+}
+
+/// A look measures no gate: what a gate asks may have effects.
+struct NoGates;
+
+impl Gatekeeper for NoGates {
+    fn watch(&self, _targets: BTreeMap<GateKey, GateTarget>) {}
+
+    fn measured(&self) -> BTreeMap<GateKey, Measured> {
+        BTreeMap::new()
     }
 }
 
@@ -215,6 +227,8 @@ fn told_by(report: &StatusReport, stack: &Stack) -> Memory {
             image: hold.image.clone(),
             reason: hold.reason.clone(),
             log: hold.log.clone(),
+            gates: hold.gates.clone(),
+            by: hold.by,
             at_unix_ms: hold.at_unix_ms,
         });
     }
@@ -233,7 +247,7 @@ async fn trust_the_old(
 ) {
     let Ok(containers) = engine.containers().await else { return };
     let now_s = clock.unix_ms() / 1000;
-    for container in containers.iter().filter(|container| container.is_running()) {
+    for container in containers.replicas.iter().filter(|container| container.is_running()) {
         let Some(service) = stack.services.get(&container.service) else { continue };
         let up_for = Duration::from_secs((now_s - container.created_at).max(0).unsigned_abs());
         if up_for < service.rollout.min_healthy_time {

@@ -19,6 +19,7 @@ mod look;
 mod outcome;
 mod plan;
 mod print;
+mod promote;
 mod public_client;
 pub mod report;
 mod retry;
@@ -74,6 +75,7 @@ async fn perform(globals: &Globals, command: Command) -> Result<Exit, CommandErr
         Command::Wait(args) => wait::wait(globals, &args).await,
         Command::Retry(args) => retry::retry(globals, &args).await,
         Command::Rollback(args) => rollback::rollback(globals, &args).await,
+        Command::Promote(args) => promote::promote(globals, &args).await,
         Command::Flip(args) => flip::flip(globals, &args).await,
         Command::Logs(args) => logs::logs(globals, &args).await,
         Command::History(args) => history::history(globals, &args).await,

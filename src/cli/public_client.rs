@@ -1,11 +1,9 @@
 //! Asks a controller that answers over HTTPS, behind a proxy.
 
-use std::{env, io, path::PathBuf, time::Duration};
-
-use reqwest::StatusCode;
+use std::{collections::BTreeMap, env, io, path::PathBuf, time::Duration};
 
 use super::args::WaitArgs;
-use crate::controller::StatusReport;
+use crate::{controller::StatusReport, domain::Secret, gate::get::get};
 
 /// How long an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -20,16 +18,14 @@ pub enum PublicClientError {
     TokenFile { path: PathBuf, source: io::Error },
     #[error("there is no token to show to {0}")]
     NoToken(String),
-    #[error("cannot speak HTTPS")]
-    Client(#[source] reqwest::Error),
-    #[error("cannot ask the controller at {url}")]
-    Unreachable { url: String, source: reqwest::Error },
+    #[error("cannot ask the controller at {url}: {why}")]
+    Unreachable { url: String, why: String },
     #[error("the controller at {0} does not know the token")]
     Refused(String),
     #[error("no controller shows its status at {0}")]
     Off(String),
     #[error("{url} answers {status}")]
-    Failed { url: String, status: StatusCode },
+    Failed { url: String, status: u16 },
 }
 
 impl PublicClientError {
@@ -39,7 +35,6 @@ impl PublicClientError {
             PublicClientError::Unreachable { .. } | PublicClientError::Failed { .. } => true,
             PublicClientError::TokenFile { .. }
             | PublicClientError::NoToken(_)
-            | PublicClientError::Client(_)
             | PublicClientError::Refused(_)
             | PublicClientError::Off(_) => false,
         }
@@ -48,9 +43,8 @@ impl PublicClientError {
 
 /// A controller elsewhere.
 pub struct PublicClient {
-    http: reqwest::Client,
     url: String,
-    token: String,
+    headers: BTreeMap<String, Secret>,
 }
 
 impl PublicClient {
@@ -69,28 +63,20 @@ impl PublicClient {
         if token.is_empty() {
             return Err(PublicClientError::NoToken(url.to_owned()));
         }
-        // Another library may have chosen one already: that is as good.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .timeout(TIMEOUT)
-            .build()
-            .map_err(PublicClientError::Client)?;
-        let url = format!("{}/v1/status", url.trim_end_matches('/'));
-        Ok(PublicClient { http, url, token })
+        let bearer = Secret::new(format!("Bearer {token}"));
+        let headers = BTreeMap::from([("authorization".to_owned(), bearer)]);
+        Ok(PublicClient { url: format!("{}/v1/status", url.trim_end_matches('/')), headers })
     }
 
     pub async fn status(&self) -> Result<StatusReport, PublicClientError> {
         let url = || self.url.clone();
-        let unreachable = |source| PublicClientError::Unreachable { url: url(), source };
-        let request = self.http.get(&self.url).bearer_auth(&self.token);
-        let response = request.send().await.map_err(unreachable)?;
-        match response.status() {
-            StatusCode::OK => response.json().await.map_err(unreachable),
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                Err(PublicClientError::Refused(url()))
-            }
-            StatusCode::NOT_FOUND => Err(PublicClientError::Off(url())),
+        let unreachable = |why| PublicClientError::Unreachable { url: url(), why };
+        let (status, body) = get(&self.url, &self.headers, TIMEOUT).await.map_err(unreachable)?;
+        match status {
+            200 => serde_json::from_slice(&body)
+                .map_err(|error| unreachable(format!("its answer cannot be read: {error}"))),
+            401 | 403 => Err(PublicClientError::Refused(url())),
+            404 => Err(PublicClientError::Off(url())),
             status => Err(PublicClientError::Failed { url: url(), status }),
         }
     }

@@ -194,7 +194,6 @@ fn public_client_hint(error: &PublicClientError) -> Option<&'static str> {
             Some("start the controller with --listen and --status-token-file")
         }
         PublicClientError::TokenFile { .. }
-        | PublicClientError::Client(_)
         | PublicClientError::Unreachable { .. }
         | PublicClientError::Failed { .. } => None,
     }

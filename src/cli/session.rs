@@ -18,6 +18,7 @@ use crate::{
     clock::HostClock,
     controller::{Controller, Ports, Wake, Waker, Wakes, run::Until, wake::wakes},
     docker::{self, Docker, EventWatch},
+    gate::Gates,
     lock::StackLock,
     probe::Probes,
     source::{DesiredState, Watch, git::FetchSoon},
@@ -29,8 +30,15 @@ const ECHOES: [Duration; 3] =
     [Duration::from_millis(100), Duration::from_millis(300), Duration::from_millis(600)];
 
 /// The controller over the real world.
-pub type HostController =
-    Controller<Docker, Caddy, Probes<Arc<Docker>>, Store, DesiredState, HostClock>;
+pub type HostController = Controller<
+    Docker,
+    Caddy,
+    Probes<Arc<Docker>>,
+    Gates<Arc<Docker>>,
+    Store,
+    DesiredState,
+    HostClock,
+>;
 
 /// A controller that holds its stack, and what wakes it.
 pub struct Session {
@@ -76,6 +84,7 @@ impl Session {
         let lock = StackLock::take(&engine.identity().await?, &stack.name)?;
         let store = Store::open(&globals.state_dir, &stack.name, &path.display().to_string())?;
         let prober = Probes::new(Arc::clone(&engine), waking(&waker, Wake::Probe));
+        let gates = Gates::new(Arc::clone(&engine), waking(&waker, Wake::Gate));
         let watch = source.watch(waking(&waker, Wake::File), waking(&waker, Wake::Git));
         let fetch_soon = watch.fetch_soon();
         let hold = SessionHold {
@@ -89,6 +98,7 @@ impl Session {
             engine,
             proxy: Arc::new(proxy),
             prober: Arc::new(prober),
+            gates: Arc::new(gates),
             ledger: Arc::new(store),
             source: Arc::new(source),
             clock: Arc::new(clock.clone()),

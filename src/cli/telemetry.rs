@@ -35,6 +35,7 @@ fn default_filter(command: &Command) -> Targets {
         | Command::Wait(_)
         | Command::Retry(_)
         | Command::Rollback(_)
+        | Command::Promote(_)
         | Command::Flip(_)
         | Command::Logs(_)
         | Command::History(_) => LevelFilter::WARN,

@@ -34,7 +34,7 @@ use crate::{
     plan::{
         self, Plan, Refusal, ServicePlan, ServiceState, Step, WaitingOn, check::without_violations,
     },
-    ports::{Clock, Engine, Ledger, Prober, Proxy, Source},
+    ports::{Clock, Engine, Gatekeeper, Ledger, Prober, Proxy, Source},
 };
 
 pub use request::Request;
@@ -47,10 +47,11 @@ pub use wake::{Wake, Waker, Wakes};
 const MAX_STARTS: usize = 4;
 
 /// The world, as the controller reaches it.
-pub struct Ports<E, X, P, L, S, C> {
+pub struct Ports<E, X, P, G, L, S, C> {
     pub engine: Arc<E>,
     pub proxy: Arc<X>,
     pub prober: Arc<P>,
+    pub gates: Arc<G>,
     pub ledger: Arc<L>,
     pub source: Arc<S>,
     pub clock: Arc<C>,
@@ -60,8 +61,8 @@ pub struct Ports<E, X, P, L, S, C> {
 const BETWEEN_LEAVES: Duration = Duration::from_secs(10);
 
 /// Keeps one stack at what its file declares.
-pub struct Controller<E, X, P, L, S, C> {
-    ports: Ports<E, X, P, L, S, C>,
+pub struct Controller<E, X, P, G, L, S, C> {
+    ports: Ports<E, X, P, G, L, S, C>,
     memory: Memory,
     /// The last stack that was valid.
     stack: Stack,
@@ -100,18 +101,19 @@ pub struct Look<'a> {
     pub plan: &'a Plan,
 }
 
-impl<E, X, P, L, S, C> Controller<E, X, P, L, S, C>
+impl<E, X, P, G, L, S, C> Controller<E, X, P, G, L, S, C>
 where
     E: Engine + 'static,
     X: Proxy + 'static,
     P: Prober + 'static,
+    G: Gatekeeper + 'static,
     L: Ledger + 'static,
     S: Source + 'static,
     C: Clock + 'static,
 {
     /// Makes a controller of `stack`: the one that the file declares, or while
     /// the file is bad, the one that was accepted last.
-    pub fn new(ports: Ports<E, X, P, L, S, C>, stack: Stack, path: PathBuf) -> Self {
+    pub fn new(ports: Ports<E, X, P, G, L, S, C>, stack: Stack, path: PathBuf) -> Self {
         let memory = ports.ledger.load().rebase(&ports.clock.boot_id(), ports.clock.now());
         let file = FileStanding { path, valid: true, problem: None, git: None };
         Controller {
@@ -173,6 +175,7 @@ where
             error!(%violation, "a plan was about to break a rule and is not followed: a bug");
         }
         let plan = without_violations(&seen, plan, &violations);
+        self.ports.gates.watch(plan.measure.clone());
         (seen, plan, now)
     }
 
@@ -220,6 +223,15 @@ where
         let changed = plan::rollback(&self.stack, seen, &self.memory, service, self.now())?;
         self.memorise(changed);
         Ok(format!("{service} goes back to its earlier release"))
+    }
+
+    /// Approves the declared release of a service. The next pass that finds it ready,
+    /// with its gates passed, gives it the traffic.
+    pub fn promote(&mut self, service: &ServiceName) -> Result<String, Refusal> {
+        let Some((seen, _, _)) = &self.last else { return Err(Refusal::EngineUnknown) };
+        let changed = plan::promote(&self.stack, seen, &self.memory, service, self.now())?;
+        self.memorise(changed);
+        Ok(format!("{service} is promoted once it is ready and its gates have passed"))
     }
 
     fn now(&self) -> Now {
@@ -345,7 +357,7 @@ where
         begun
     }
 
-    fn act(&self, step: Step) -> impl Future<Output = Outcome> + Send + use<E, X, P, L, S, C> {
+    fn act(&self, step: Step) -> impl Future<Output = Outcome> + Send + use<E, X, P, G, L, S, C> {
         let (engine, proxy) = (Arc::clone(&self.ports.engine), Arc::clone(&self.ports.proxy));
         let config = self.stack.proxy.clone();
         act::act(engine, proxy, config, step)
@@ -363,10 +375,11 @@ where
             ServiceState::Progressing | ServiceState::Degraded => {
                 let in_vain = |wait: &WaitingOn| match wait {
                     WaitingOn::Dependency { service, .. } => is_held(service),
+                    WaitingOn::Promotion { .. } => true,
                     _ => false,
                 };
                 let degraded = service.state == ServiceState::Degraded;
-                match service.waiting_on.is_empty() {
+                match service.waiting_on.iter().all(WaitingOn::is_settled) {
                     true => degraded,
                     false => service.waiting_on.iter().any(in_vain),
                 }

@@ -9,14 +9,15 @@ use crate::{
         snapshot::{Failure, ObserveFailure, Outcome, ProxyState},
     },
     plan::Plan,
-    ports::{Clock, Engine, Ledger, ProbeTarget, Prober, Proxy, Source},
+    ports::{Clock, Engine, Gatekeeper, Ledger, ProbeTarget, Prober, Proxy, Source},
 };
 
-impl<E, X, P, L, S, C> Controller<E, X, P, L, S, C>
+impl<E, X, P, G, L, S, C> Controller<E, X, P, G, L, S, C>
 where
     E: Engine + 'static,
     X: Proxy + 'static,
     P: Prober + 'static,
+    G: Gatekeeper + 'static,
     L: Ledger + 'static,
     S: Source + 'static,
     C: Clock + 'static,
@@ -33,16 +34,21 @@ where
             }
         };
         let (containers, proxy) = futures::join!(ports.engine.containers(), proxy);
-        let containers = observed(containers);
+        let (containers, jobs) = match observed(containers) {
+            Observed::Known(listed) => (Observed::Known(listed.replicas), listed.jobs),
+            Observed::Unknown(why) => (Observed::Unknown(why), Vec::new()),
+        };
         if let Observed::Known(containers) = &containers {
             ports.prober.watch(probe_targets(&self.stack, containers));
         }
         Snapshot {
             containers,
+            jobs,
             proxy: observed(proxy),
             in_flight: Observed::Unknown(ObserveFailure::NotAsked),
             host: Observed::Unknown(ObserveFailure::NotAsked),
             probes: ports.prober.standings(),
+            measured: ports.gates.measured(),
             pulls: ports.engine.pulls(),
             outcomes,
             busy,

@@ -16,6 +16,8 @@ pub enum Request {
     Retry(ServiceName, Reply),
     /// Give this service's traffic back to the release before the present one.
     Rollback(ServiceName, Reply),
+    /// Promote this service's release as soon as it may be.
+    Promote(ServiceName, Reply),
     /// Tell what happened, oldest first.
     History(oneshot::Sender<Vec<Event>>),
 }

@@ -11,7 +11,7 @@ use tracing::{debug, info, warn};
 use super::{Controller, Pass, Request, StatusReport, Wake, Waker, Wakes};
 use crate::{
     domain::Timestamp,
-    ports::{Clock, Engine, Ledger, Prober, Proxy, Source},
+    ports::{Clock, Engine, Gatekeeper, Ledger, Prober, Proxy, Source},
 };
 
 /// The longest time without a pass.
@@ -46,11 +46,12 @@ pub struct Lines {
     pub status: watch::Sender<Option<StatusReport>>,
 }
 
-impl<E, X, P, L, S, C> Controller<E, X, P, L, S, C>
+impl<E, X, P, G, L, S, C> Controller<E, X, P, G, L, S, C>
 where
     E: Engine + 'static,
     X: Proxy + 'static,
     P: Prober + 'static,
+    G: Gatekeeper + 'static,
     L: Ledger + 'static,
     S: Source + 'static,
     C: Clock + 'static,
@@ -112,6 +113,7 @@ where
         match request {
             Request::Retry(service, reply) => drop(reply.send(self.retry(&service))),
             Request::Rollback(service, reply) => drop(reply.send(self.rollback(&service))),
+            Request::Promote(service, reply) => drop(reply.send(self.promote(&service))),
             Request::History(reply) => drop(reply.send(self.history().to_vec())),
         }
     }

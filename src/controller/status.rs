@@ -13,12 +13,12 @@ use serde::{Deserialize, Serialize};
 use crate::domain::{
     Commit, Digest, GitStanding, ImageRef, Memory, Observed, ReleaseId, ServiceName, Slot,
     SlotChoice, Snapshot, Stack, StackName, Strategy, Timestamp,
-    memory::Placement,
+    memory::{GateRecord, HeldBy, Placement},
     snapshot::{FlipMechanism, NameMechanism},
     time::Now,
 };
 use crate::plan::{
-    Plan, ServiceState, WaitingOn, names,
+    Plan, ServiceState, WaitingOn, gates, names,
     view::{Replica, View, World, count, why_unknown},
 };
 
@@ -123,6 +123,9 @@ pub struct ServiceStatus {
     #[serde(skip)]
     pub barriers: Vec<WaitingOn>,
     pub declared: Declared,
+    /// What became of the declared release's gates, in the order of the file.
+    #[serde(default)]
+    pub gates: Vec<GateRecord>,
     /// The hosts of its route; none for one that is for the inside only.
     pub hosts: Vec<String>,
     /// Who answers to its name in containers that are created now; None without
@@ -157,6 +160,11 @@ pub struct HoldStatus {
     pub reason: String,
     /// Its last log lines, oldest first.
     pub log: Vec<String>,
+    /// How its gates stood when it failed, in the order of the file.
+    #[serde(default)]
+    pub gates: Vec<GateRecord>,
+    #[serde(default)]
+    pub by: HeldBy,
     /// Wall-clock milliseconds since 1970.
     pub at_unix_ms: i64,
 }
@@ -296,6 +304,7 @@ fn service_status(view: &View, plan: &Plan) -> ServiceStatus {
                 SlotChoice::Declared(slot) => Some(slot),
             },
         },
+        gates: target.map(|target| gates::results(view, target)).unwrap_or_default(),
         hosts: service.route.as_ref().map(|route| route.hosts.clone()).unwrap_or_default(),
         name_answered: names::answers(view.world, service),
         replicas: ReplicaCount {
@@ -355,6 +364,8 @@ fn hold_in_force(view: &View) -> Option<HoldStatus> {
         release: hold.release.clone(),
         reason: hold.reason.clone(),
         log: hold.log.clone(),
+        gates: hold.gates.clone(),
+        by: hold.by,
         at_unix_ms: hold.at_unix_ms,
     })
 }

@@ -28,6 +28,8 @@ pub enum Wake {
     Proxy,
     /// A probe changed its mind.
     Probe,
+    /// A gate was measured.
+    Gate,
     /// SIGHUP.
     Signal,
     /// An operator asked for something.
@@ -41,13 +43,14 @@ pub enum Wake {
 }
 
 impl Wake {
-    const ALL: [Wake; 11] = [
+    const ALL: [Wake; 12] = [
         Wake::Start,
         Wake::File,
         Wake::Git,
         Wake::Engine,
         Wake::Proxy,
         Wake::Probe,
+        Wake::Gate,
         Wake::Signal,
         Wake::Request,
         Wake::Tick,
@@ -65,6 +68,7 @@ impl fmt::Display for Wake {
             Wake::Engine => "docker",
             Wake::Proxy => "caddy",
             Wake::Probe => "probe",
+            Wake::Gate => "gate",
             Wake::Signal => "signal",
             Wake::Request => "request",
             Wake::Tick => "tick",

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::{
-    domain::{Digest, ImageRef, ReleaseId, ServiceName, Slot, StackName},
+    domain::{Digest, GateId, ImageRef, ReleaseId, ServiceName, Slot, StackName},
     plan::NewContainer,
 };
 
@@ -33,6 +33,9 @@ pub const LATE_NETWORKS: &str = "quaymaster.late_networks";
 /// `,` between them; absent if none does.
 pub const CALLS_BY_PROXY: &str = "quaymaster.calls_by_proxy";
 
+/// The gate whose job the container runs; absent on a replica.
+pub const GATE: &str = "quaymaster.gate";
+
 /// On a network that is there only to learn which subnet is free.
 pub const SCOUT: &str = "quaymaster.scout";
 
@@ -50,6 +53,7 @@ pub(super) struct Identity {
     pub digest: Digest,
     pub route_port: Option<u16>,
     pub calls_by_proxy: BTreeSet<ServiceName>,
+    pub job: Option<GateId>,
 }
 
 /// Why labels cannot be read.
@@ -78,6 +82,9 @@ pub(super) fn of_new(stack: &StackName, new: &NewContainer) -> HashMap<String, S
     if let Some(port) = new.release.spec.route_port {
         labels.insert(ROUTE_PORT.to_owned(), port.to_string());
     }
+    if let Some(gate) = &new.job {
+        labels.insert(GATE.to_owned(), gate.to_string());
+    }
     if let Some(commit) = &new.release.commit {
         labels.insert(COMMIT.to_owned(), commit.to_string());
     }
@@ -95,9 +102,9 @@ pub(super) fn is_replica(
     new: &NewContainer,
 ) -> bool {
     let wanted = of_new(stack, new);
-    [STACK, SERVICE, SLOT, RELEASE, REPLICA]
-        .iter()
-        .all(|&name| labels.get(name).is_some() && labels.get(name) == wanted.get(name))
+    let same = |name: &str| labels.get(name) == wanted.get(name);
+    labels.contains_key(STACK)
+        && [STACK, SERVICE, SLOT, RELEASE, REPLICA, GATE].iter().all(|name| same(name))
 }
 
 /// Reads the labels of a listed container.
@@ -123,6 +130,10 @@ pub(super) fn read(labels: &HashMap<String, String>) -> Result<Identity, BadLabe
             .into_iter()
             .flatten()
             .collect::<Result<_, _>>()?,
+        job: labels
+            .get(GATE)
+            .map(|id| GateId::try_from(id.clone()).map_err(bad(GATE)))
+            .transpose()?,
     })
 }
 

@@ -15,9 +15,9 @@ use bollard::{
 
 use crate::{
     domain::{
-        Container, ContainerId,
+        ContainerId,
         release::RestartPolicy,
-        snapshot::{Failure, FailureKind},
+        snapshot::{Failure, FailureKind, Listed},
     },
     plan::NewContainer,
 };
@@ -26,7 +26,9 @@ use super::{
     Docker,
     connection::{CALL_DEADLINE, LOOK_DEADLINE},
     failure::{self, CallError, within},
-    labels, listing, spec,
+    labels,
+    listing::{self, Entry},
+    spec,
 };
 
 /// How long the engine may take to kill what outlived its grace period.
@@ -36,16 +38,17 @@ const KILL_MARGIN: Duration = Duration::from_secs(60);
 const DEFAULT_GRACE: Duration = Duration::from_secs(10);
 
 impl Docker {
-    pub(super) async fn list_containers(&self) -> Result<Vec<Container>, Failure> {
+    pub(super) async fn list_containers(&self) -> Result<Listed, Failure> {
         let options = ListContainersOptionsBuilder::new().all(true).filters(&self.own()).build();
         let listed = within(LOOK_DEADLINE, self.client.list_containers(Some(options)))
             .await
             .map_err(|error| error.transient("list containers"))?;
-        let mut containers = Vec::with_capacity(listed.len());
+        let mut containers = Listed::default();
         for summary in listed {
             let id = summary.id.clone().unwrap_or_default();
             match listing::read(summary) {
-                Ok(container) => containers.push(container),
+                Ok(Entry::Replica(container)) => containers.replicas.push(*container),
+                Ok(Entry::Job(container)) => containers.jobs.push(*container),
                 Err(why) => self.warn_once_of(id, &why),
             }
         }

@@ -1,4 +1,5 @@
-//! One line of Docker's container list, read as a [`Container`].
+//! One line of Docker's container list, read as a [`Container`] or, of a gate, a
+//! [`JobContainer`].
 //!
 //! The list alone must do, because a pass that changes nothing inspects
 //! nothing: exit codes, and on older engines health, are read from the text that
@@ -12,9 +13,9 @@ use bollard::models::{
 };
 
 use crate::domain::{
-    Container, ContainerId, Subnet,
+    Container, ContainerId, GateKey, Subnet,
     image::BadImage,
-    snapshot::{ContainerState, Gateway, Health},
+    snapshot::{ContainerState, Gateway, Health, JobContainer},
 };
 
 use super::labels::{self, BadLabels};
@@ -33,8 +34,15 @@ pub(super) enum Unreadable {
     Image(#[from] BadImage),
 }
 
+/// What one entry of the list is.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Entry {
+    Replica(Box<Container>),
+    Job(Box<JobContainer>),
+}
+
 /// Reads one entry of the list.
-pub(super) fn read(summary: ContainerSummary) -> Result<Container, Unreadable> {
+pub(super) fn read(summary: ContainerSummary) -> Result<Entry, Unreadable> {
     let identity = labels::read(summary.labels.as_ref().ok_or(Unreadable::Missing("labels"))?)?;
     let state = state(&summary)?;
     let (addresses, gateways) = match state {
@@ -46,23 +54,33 @@ pub(super) fn read(summary: ContainerSummary) -> Result<Container, Unreadable> {
         | ContainerState::Exited { .. }
         | ContainerState::Removing => (BTreeMap::new(), BTreeMap::new()),
     };
-    Ok(Container {
-        name: name(&summary).ok_or(Unreadable::Missing("name"))?,
-        id: ContainerId(summary.id.ok_or(Unreadable::Missing("id"))?),
+    let name = name(&summary).ok_or(Unreadable::Missing("name"))?;
+    let id = ContainerId(summary.id.ok_or(Unreadable::Missing("id"))?);
+    let image_id = summary.image_id.ok_or(Unreadable::Missing("image id"))?.parse()?;
+    let created_at = summary.created.unwrap_or(0);
+    if let Some(gate) = identity.job {
+        let key = GateKey { service: identity.service, release: identity.release, gate };
+        let digest = identity.digest;
+        let job = JobContainer { id, name, key, digest, image_id, state, created_at };
+        return Ok(Entry::Job(Box::new(job)));
+    }
+    Ok(Entry::Replica(Box::new(Container {
+        name,
+        id,
         service: identity.service,
         slot: identity.slot,
         release: identity.release,
         replica: identity.replica,
         image: identity.image,
         digest: identity.digest,
-        image_id: summary.image_id.ok_or(Unreadable::Missing("image id"))?.parse()?,
+        image_id,
         route_port: identity.route_port,
         state,
         addresses,
         gateways,
         calls_by_proxy: identity.calls_by_proxy,
-        created_at: summary.created.unwrap_or(0),
-    })
+        created_at,
+    })))
 }
 
 fn name(summary: &ContainerSummary) -> Option<String> {
@@ -150,6 +168,13 @@ fn address(endpoint: &EndpointSettings) -> Option<IpAddr> {
 mod tests {
     use super::*;
     use crate::docker::tests::new_container;
+
+    fn read(summary: ContainerSummary) -> Result<Container, Unreadable> {
+        match super::read(summary)? {
+            Entry::Replica(container) => Ok(*container),
+            Entry::Job(job) => panic!("{} was taken for a job", job.name),
+        }
+    }
 
     /// An entry as the engine lists it, with our labels.
     fn listed(state: &str, status: &str) -> ContainerSummary {

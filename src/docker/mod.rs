@@ -49,9 +49,9 @@ use tokio::sync::OnceCell;
 
 use crate::{
     domain::{
-        Container, ContainerId, Digest, ImageId, ImageRef, Resolution, StackName,
+        ContainerId, Digest, ImageId, ImageRef, Resolution, StackName,
         release::RestartPolicy,
-        snapshot::{Failure, Host},
+        snapshot::{Failure, Host, Listed},
         stack::{NetworkSpec, VolumeSpec},
     },
     plan::NewContainer,
@@ -162,7 +162,7 @@ impl Docker {
 }
 
 impl Engine for Docker {
-    async fn containers(&self) -> Result<Vec<Container>, Failure> {
+    async fn containers(&self) -> Result<Listed, Failure> {
         self.list_containers().await
     }
 
@@ -252,6 +252,7 @@ mod tests {
             service: service.parse().expect("a name"),
             slot: Slot::Blue,
             replica: 1,
+            job: None,
             release: Release::new(image, digest.clone(), digest, spec),
             addresses: BTreeMap::new(),
             hosts: BTreeMap::new(),

@@ -9,8 +9,8 @@ use std::{collections::BTreeMap, path::PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Commit, Fingerprint, ImageRef, Release, ReleaseId, Resolution, RouteTable, ServiceName, Slot,
-    Stack, Timestamp,
+    Commit, Fingerprint, GateId, ImageRef, Phase, Release, ReleaseId, Resolution, RouteTable,
+    ServiceName, Slot, Stack, Timestamp,
     snapshot::{ContainerId, Failure},
     stack::ProxyConfig,
 };
@@ -86,6 +86,50 @@ pub struct ServiceMemory {
     pub hold: Option<Hold>,
     /// Steps that failed since the last one that did not.
     pub failed_steps: Option<Attempts>,
+    /// What became of the gates of each release, kept for longer than the releases:
+    /// a job that succeeded is not run again when its release comes back.
+    #[serde(default)]
+    pub gates: BTreeMap<ReleaseId, ReleaseGates>,
+    /// The release that an operator wants promoted, where the file leaves that to one.
+    #[serde(default)]
+    pub promote: Option<ReleaseId>,
+}
+
+/// What became of the gates of one release.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleaseGates {
+    /// Wall-clock milliseconds since 1970 of the last change; the oldest go first.
+    pub at_unix_ms: i64,
+    pub records: BTreeMap<GateId, GateRecord>,
+}
+
+/// What became of one gate of a release.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GateRecord {
+    /// What people call it.
+    pub name: String,
+    pub phase: Phase,
+    /// Since when it is under way.
+    pub since: Timestamp,
+    pub standing: GateStanding,
+}
+
+/// How a gate stands, in words for people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "is")]
+pub enum GateStanding {
+    /// With what its last measurement said against it.
+    Open {
+        why: Option<String>,
+    },
+    Passed {
+        what: String,
+    },
+    Failed {
+        why: String,
+    },
+    /// It failed and is to be tried again, once what is left of its job is gone.
+    Discarded,
 }
 
 /// What is remembered of one container.
@@ -174,9 +218,13 @@ impl TryFrom<String> for Placement {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RolloutMemory {
     pub declaration: Fingerprint,
-    /// When its pull began or its first replica was seen: waiting for a
-    /// dependency does not count against `progress_deadline`.
+    /// When its pull began or its first replica was seen, or when it last ceased to be
+    /// ready: waiting for a dependency or a gate does not count against
+    /// `progress_deadline`.
     pub started_at: Option<Timestamp>,
+    /// It is ready, and waits to be promoted.
+    #[serde(default)]
+    pub is_waiting: bool,
 }
 
 /// Failures of one thing in a row.
@@ -198,8 +246,23 @@ pub struct Hold {
     pub reason: String,
     /// Its last log lines, at most [`KEPT_LOG_LINES`].
     pub log: Vec<String>,
+    /// How its gates stood when it failed, in the order of the file.
+    #[serde(default)]
+    pub gates: Vec<GateRecord>,
+    /// Whether it failed, or somebody wanted the one before it.
+    #[serde(default)]
+    pub by: HeldBy,
     /// Wall-clock milliseconds since 1970, for people.
     pub at_unix_ms: i64,
+}
+
+/// Who holds a release.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HeldBy {
+    #[default]
+    Failure,
+    Operator,
 }
 
 /// Something that happened, for people.
@@ -223,6 +286,10 @@ pub struct Event {
 pub enum EventKind {
     /// A rollout began.
     Started,
+    /// A gate passed.
+    Passed,
+    /// An operator said that a release may be promoted.
+    Approved,
     /// A release became active.
     Promoted,
     /// A release finished its bake.
@@ -281,6 +348,8 @@ impl Memory {
                     change(at);
                 }
             }
+            let gates = service.gates.values_mut().flat_map(|gates| gates.records.values_mut());
+            gates.for_each(|record| change(&mut record.since));
             service.failed_steps.iter_mut().for_each(|failed| change(&mut failed.last_at));
         }
     }

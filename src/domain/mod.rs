@@ -6,6 +6,7 @@
 //! can write down.
 
 pub mod commit;
+pub mod gate;
 pub mod git;
 pub mod image;
 pub mod manifest;
@@ -23,6 +24,7 @@ pub mod subnet;
 pub mod time;
 
 pub use commit::{Commit, CommitPrefix};
+pub use gate::{Gate, GateCheck, GateId, GateKey, GateTarget, Phase};
 pub use git::GitStanding;
 pub use image::{Digest, ImageId, ImageRef, Resolution};
 pub use memory::Memory;

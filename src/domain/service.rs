@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ContainerSpec, Digest, Fingerprint, ImageId, ImageRef, Probe, Release, Route, ServiceName, Slot,
+    ContainerSpec, Digest, Fingerprint, Gate, ImageId, ImageRef, Probe, Release, Route, Secret,
+    ServiceName, Slot,
 };
 
 /// One service of a stack.
@@ -21,6 +22,13 @@ pub struct Service {
     pub spec: ContainerSpec,
     pub depends_on: BTreeMap<ServiceName, DependsOn>,
     pub rollout: Rollout,
+    /// Services of one group are promoted together, or none of them is.
+    // What is not said leaves the fingerprint as it was before it could be said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout_group: Option<ServiceName>,
+    /// An image to run in the idle slot without traffic.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standby: Option<ImageRef>,
 }
 
 impl Service {
@@ -28,6 +36,22 @@ impl Service {
     /// A hold ends when it changes.
     pub fn declaration(&self) -> Fingerprint {
         Fingerprint::of(self)
+    }
+
+    /// Returns every image that the file names for this service.
+    pub fn images(&self) -> impl Iterator<Item = &ImageRef> {
+        let jobs = self.gates().filter_map(|gate| gate.job()?.image.as_ref());
+        std::iter::once(&self.image).chain(&self.standby).chain(jobs)
+    }
+
+    /// Returns every value that must not be shown.
+    pub fn secrets(&self) -> impl Iterator<Item = &Secret> {
+        let jobs = self.gates().filter_map(Gate::job);
+        self.spec.environment.values().chain(jobs.flat_map(|job| job.environment.values()))
+    }
+
+    fn gates(&self) -> impl Iterator<Item = &Gate> {
+        self.rollout.pre_promotion.iter().chain(&self.rollout.post_promotion)
     }
 
     /// Returns the release of this service on the given image.
@@ -81,6 +105,23 @@ pub struct Rollout {
     /// Whether a failure in the bake flips back.
     pub auto_revert: bool,
     pub failover: Failover,
+    /// What must have passed before a release is promoted, one after another.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pre_promotion: Vec<Gate>,
+    /// What must keep passing through the bake.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub post_promotion: Vec<Gate>,
+    /// Whether a release is promoted once it may be; else somebody says when.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub auto_promote: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn is_yes(flag: &bool) -> bool {
+    *flag
 }
 
 /// What becomes of a request that the active release cannot take.

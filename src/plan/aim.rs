@@ -2,11 +2,12 @@
 //! is held, the one to fall back on.
 
 use crate::domain::{
-    ImageRef, Release, ReleaseId, Resolution, Slot, SlotChoice, Strategy,
+    ImageRef, Release, ReleaseId, Resolution, ServiceName, Slot, SlotChoice, Strategy,
     memory::{Hold, Placement},
 };
 
 use super::{
+    group,
     verdict::{self, Failing},
     view::View,
 };
@@ -20,6 +21,8 @@ pub struct Course {
     pub hold: Option<Hold>,
     /// The declaration is found to fail in this pass: it is to be held.
     pub failing: Option<Failing>,
+    /// The other member of its group that failed and keeps it back.
+    pub blocked_by: Option<ServiceName>,
 }
 
 pub enum Target {
@@ -54,16 +57,34 @@ impl Course {
         }
     }
 
-    /// Returns the release that failed.
+    /// Returns whether the declared release is not to serve.
+    pub fn is_failed(&self) -> bool {
+        self.hold.is_some() || self.failing.is_some() || self.blocked_by.is_some()
+    }
+
+    /// Returns the release that failed, or is kept back with one that did.
     pub fn failed_release(&self) -> Option<&ReleaseId> {
         let held = self.hold.as_ref().and_then(|hold| hold.release.as_ref());
-        let failing = || self.declared.as_ref().map(|aim| &aim.placement.release);
-        held.or_else(|| self.failing.as_ref().and_then(|_| failing()))
+        let declared = || self.declared.as_ref().map(|aim| &aim.placement.release);
+        let is_on_trial = self.failing.is_some() || self.blocked_by.is_some();
+        held.or_else(|| declared().filter(|_| is_on_trial))
     }
 }
 
 /// Sets the course of a service.
 pub fn course(view: &View) -> Course {
+    let own = own_course(view);
+    if own.is_failed() {
+        return own;
+    }
+    let Some(blocked_by) = group::blocked_by(view, own.declared.as_ref()) else { return own };
+    let declared = own.declared.as_ref().map(|aim| &aim.placement.release);
+    let target = fallback(view, declared).map_or(Target::Nothing, |aim| Target::Aim(Box::new(aim)));
+    Course { target, blocked_by: Some(blocked_by), ..own }
+}
+
+/// Sets the course of a service as if it were in no group.
+pub fn own_course(view: &View) -> Course {
     let declared = declared_release(view).map(|release| declared_aim(view, release));
     let hold = current_hold(view);
     let failing = match &hold {
@@ -85,7 +106,7 @@ pub fn course(view: &View) -> Course {
             }
         }
     };
-    Course { target, declared, hold, failing }
+    Course { target, declared, hold, failing, blocked_by: None }
 }
 
 fn current_hold(view: &View) -> Option<Hold> {

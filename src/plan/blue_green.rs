@@ -12,6 +12,7 @@ use super::{
     WaitingOn,
     aim::{Aim, Course},
     draft::{Dependencies, Draft},
+    gates,
     routing::{self, FlipGate},
     verdict,
     view::{View, placement_of},
@@ -58,7 +59,9 @@ fn catching(view: &View, course: &Course, draft: &Draft) -> Option<Backend> {
 
 fn flip_gate(view: &View, target: Option<&Aim>) -> FlipGate {
     match target {
-        Some(aim) if view.all_ready_at(&aim.placement) => FlipGate::Open,
+        Some(aim) if view.all_ready_at(&aim.placement) && gates::may_promote(view, aim) => {
+            FlipGate::Open
+        }
         Some(_) | None => FlipGate::Closed,
     }
 }

@@ -7,12 +7,14 @@
 use std::{collections::BTreeSet, fmt, net::SocketAddr};
 
 use crate::domain::{
-    Backend, ContainerId, Memory, RouteState, ServiceName, Snapshot, Stack, Strategy,
-    memory::Traffic, snapshot::Observed, time::Now,
+    Backend, ContainerId, Gate, Memory, Phase, RouteState, ServiceName, Snapshot, Stack, Strategy,
+    memory::{GateStanding, Placement, Traffic},
+    snapshot::{ContainerState, JobContainer, Observed},
+    time::Now,
 };
 
 use super::{
-    Plan, Step, drain,
+    Plan, Step, aim, drain,
     orphans::ORPHAN_DRAIN,
     view::{Replica, Standing, View, World, placement_of},
 };
@@ -34,6 +36,7 @@ pub enum Rule {
     S5,
     S6,
     S7,
+    S8,
 }
 
 impl fmt::Display for Violation {
@@ -93,6 +96,9 @@ fn taken_away(
     let Observed::Known(containers) = &world.seen.containers else {
         return violation(Rule::S5, service, format!("{id} would go though Docker is unknown"));
     };
+    if let Some(job) = world.seen.jobs.iter().find(|job| job.id == *id) {
+        return job_taken_away(world, service, job);
+    }
     let Some(container) = containers.iter().find(|container| container.id == *id) else {
         return violation(Rule::S4, service, format!("{id} would go though it was not seen"));
     };
@@ -129,6 +135,21 @@ fn taken_away(
     None
 }
 
+/// A job that succeeded stays while its release is the declared one, unless the
+/// memory tells what it did.
+fn job_taken_away(world: World, service: &ServiceName, job: &JobContainer) -> Option<Violation> {
+    let gates = world.memory.service(service).gates.remove(&job.key.release);
+    let is_told = gates.is_some_and(|gates| gates.records.contains_key(&job.key.gate));
+    let has_succeeded = job.state == ContainerState::Exited { code: 0 };
+    let declared = View::of(world, service).and_then(|view| aim::declared_release(&view));
+    let is_declared = declared.is_some_and(|release| release.id == job.key.release);
+    if has_succeeded && is_declared && !is_told {
+        let text = format!("{} would go, and nobody would know that it succeeded", job.name);
+        return violation(Rule::S8, service, text);
+    }
+    None
+}
+
 /// Every address that these services' routes name now or after this plan.
 fn named_dials(
     world: World,
@@ -148,6 +169,13 @@ fn named_dials(
 fn created(world: World, new: &super::NewContainer) -> Option<Violation> {
     let service = world.stack.services.get(&new.service)?;
     let memory = world.memory.services.get(&new.service)?;
+    if let Some(gate) = &new.job
+        && let Some(record) =
+            memory.gates.get(&new.release.id).and_then(|all| all.records.get(gate))
+        && matches!(record.standing, GateStanding::Passed { .. })
+    {
+        return violation(Rule::S8, &new.service, format!("{} has succeeded before", new.name));
+    }
     let hold = memory.hold.as_ref()?;
     let is_active = memory.active.as_ref().is_some_and(|active| active.release == new.release.id);
     let is_held =
@@ -187,8 +215,28 @@ fn routed(world: World, name: &ServiceName, backend: &Backend) -> Option<Violati
         return None;
     }
     let ready: BTreeSet<SocketAddr> = view.ready_dials(&target).collect();
-    let unready = backend.dials.iter().find(|dial| !ready.contains(dial))?;
-    violation(Rule::S1, name, format!("the route would move to {unready}, which is not ready"))
+    if let Some(unready) = backend.dials.iter().find(|dial| !ready.contains(dial)) {
+        let text = format!("the route would move to {unready}, which is not ready");
+        return violation(Rule::S1, name, text);
+    }
+    let gate = ungated(&view, &target)?;
+    violation(Rule::S1, name, format!("the route would move before `{gate}` has passed"))
+}
+
+/// Returns a gate that a new release has not passed.
+fn ungated<'a>(view: &View<'a>, target: &Placement) -> Option<&'a Gate> {
+    let memory = &view.memory;
+    let is_declared = aim::declared_release(view).is_some_and(|it| it.id == target.release);
+    let served_before = [&memory.active, &memory.previous].into_iter().flatten();
+    let is_back = served_before.clone().any(|before| before.release == target.release);
+    if !is_declared || is_back || memory.good.contains(&target.release) {
+        return None;
+    }
+    let records = memory.gates.get(&target.release).map(|gates| &gates.records);
+    view.service.rollout.pre_promotion.iter().find(|gate| {
+        let record = records.and_then(|records| records.get(&gate.id(Phase::PrePromotion)));
+        !record.is_some_and(|record| matches!(record.standing, GateStanding::Passed { .. }))
+    })
 }
 
 /// S1 and S6: what catches is ready, and is one release other than the one that

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::{
-    Backend, DependsOn, Release, ReleaseId, ServiceKind, ServiceName,
+    Backend, DependsOn, GateKey, GateTarget, ImageRef, Release, ReleaseId, Resolution, ServiceKind,
+    ServiceName,
     memory::Placement,
     release::{MountSource, RestartPolicy},
     snapshot::{ContainerState, Observed},
@@ -26,6 +27,8 @@ pub struct Draft {
     /// What is to catch a request that the backend cannot take.
     pub standby: Option<Backend>,
     pub wants_host: bool,
+    /// The gates to measure from now on.
+    pub measure: BTreeMap<GateKey, GateTarget>,
     /// The release that is held: it goes also where nothing else is ready.
     pub failed: Option<ReleaseId>,
     /// Something for people that no `WaitingOn` says.
@@ -116,6 +119,9 @@ impl Draft {
             | WaitingOn::Drain { .. }
             | WaitingOn::Bake { .. }
             | WaitingOn::Standby { .. }
+            | WaitingOn::Gate { .. }
+            | WaitingOn::Promotion { .. }
+            | WaitingOn::Group { .. }
             | WaitingOn::Retry { .. }
             | WaitingOn::Unknown { .. }
             | WaitingOn::StepInHand => false,
@@ -158,7 +164,7 @@ impl Draft {
 
     /// Returns whether image, networks and volumes are there; plans them where
     /// they are missing.
-    fn host_is_ready(&mut self, view: &View, aim: &Aim, release: &Release) -> bool {
+    pub fn host_is_ready(&mut self, view: &View, aim: &Aim, release: &Release) -> bool {
         let Observed::Known(host) = &view.world.seen.host else {
             self.ask_for_host(view);
             return false;
@@ -167,7 +173,7 @@ impl Draft {
             // The tag may mean something else by now; the digest cannot.
             let image = match (aim::pinned(release), aim.origin) {
                 (Some(pinned), _) => Some(pinned),
-                (None, Origin::Declared) => Some(view.service.image.clone()),
+                (None, Origin::Declared) => Some(release.image.clone()),
                 (None, Origin::Fallback) => None,
             };
             match image {
@@ -214,6 +220,23 @@ impl Draft {
         ready
     }
 
+    /// Returns what another image than the service's own means here; pulls it where
+    /// it means nothing yet.
+    pub fn image_at_hand(&mut self, view: &View, image: &ImageRef) -> Option<Resolution> {
+        if let Some(known) = view.world.memory.resolutions.get(image) {
+            return Some(known.clone());
+        }
+        let Observed::Known(host) = &view.world.seen.host else {
+            self.ask_for_host(view);
+            return None;
+        };
+        let found = host.resolve(image);
+        if found.is_none() {
+            self.pull(view, image.clone());
+        }
+        found
+    }
+
     fn ask_for_host(&mut self, view: &View) {
         self.wants_host = true;
         if let Some(why) = why_unknown(&view.world.seen.host) {
@@ -222,7 +245,7 @@ impl Draft {
     }
 
     /// Pulls an image, unless that is being done, is paced or the disk is full.
-    pub fn pull(&mut self, view: &View, image: crate::domain::ImageRef) {
+    pub fn pull(&mut self, view: &View, image: ImageRef) {
         if let Some(percent) = view.world.seen.pulls.get(&image) {
             self.waiting_on.push(WaitingOn::Pull { image, percent: *percent });
             return;
@@ -379,7 +402,7 @@ fn create(view: &View, aim: &Aim, release: &Release, replica: u32) -> Step {
     let name = format!("{}-{service}-{slot}-{}-{replica}", view.world.stack.name, release.id);
     let release = release.clone();
     let (service, addresses, hosts) = (service.clone(), BTreeMap::new(), BTreeMap::new());
-    let new = NewContainer { name, service, slot, replica, release, addresses, hosts };
+    let new = NewContainer { name, service, slot, replica, job: None, release, addresses, hosts };
     Step::Create(Box::new(new))
 }
 

@@ -14,6 +14,7 @@
 //! | `blue_green`, `rolling`, `recreate` | how one release replaces another |
 //! | `addresses` | which address a new replica gets |
 //! | `names` | who answers to a service's name inside the stack |
+//! | `gates`, `group` | what a promotion waits for, and what undoes it |
 //! | `orphans`, `prune` | what nothing declares or needs any more |
 //! | `drain` | whether a request can still be in flight to a replica |
 //! | `watch` | what is remembered of each container |
@@ -26,6 +27,8 @@ mod blue_green;
 pub mod check;
 mod draft;
 mod drain;
+pub mod gates;
+mod group;
 pub mod names;
 mod operator;
 mod orphans;
@@ -51,15 +54,15 @@ use serde::{Deserialize, Serialize};
 
 pub use check::{Violation, check};
 pub use drain::Count;
-pub use operator::{Refusal, retry, rollback};
+pub use operator::{Refusal, promote, retry, rollback};
 pub use remember::{intend, remember};
 pub use step::{Flip, NewContainer, NewHold, Step};
 pub use waiting::WaitingOn;
 
 use crate::domain::{
-    DependsOn, Memory, ReleaseId, RouteState, RouteTable, ServiceName, Snapshot, Stack, Strategy,
-    Timestamp,
-    memory::Hold,
+    DependsOn, GateKey, GateTarget, Memory, ReleaseId, RouteState, RouteTable, ServiceName,
+    Snapshot, Stack, Strategy, Timestamp,
+    memory::{HeldBy, Hold},
     snapshot::{ObserveFailure, Observed, ProxyState, Subject},
     time::Now,
 };
@@ -77,6 +80,8 @@ pub struct Plan {
     pub wants_host: bool,
     /// The plan waits for requests in flight; count them and plan again.
     pub wants_in_flight: bool,
+    /// The gates to measure from now on.
+    pub measure: BTreeMap<GateKey, GateTarget>,
     /// When to look again without being woken.
     pub revisit: Option<Timestamp>,
 }
@@ -163,6 +168,7 @@ pub fn plan(stack: &Stack, seen: &Snapshot, memory: &Memory, now: Now) -> Plan {
         let draft = &drafts[*name];
         plan.services.insert((*name).clone(), standing::of(view, &courses[*name], draft));
         plan.wants_host |= draft.wants_host;
+        plan.measure.extend(draft.measure.clone());
         plan.steps.extend(draft.steps.iter().cloned());
     }
     let orphans = orphans::plan(world);
@@ -207,8 +213,11 @@ fn finish(world: World, mut plan: Plan) -> Plan {
 }
 
 fn draft_service(view: &View, course: &Course, dependencies: &draft::Dependencies) -> Draft {
-    let held = course.hold.as_ref().and_then(|hold| hold.release.clone());
-    let mut draft = Draft { failed: held, ..Draft::default() };
+    let failed = match course.blocked_by {
+        Some(_) => course.failed_release(),
+        None => course.hold.as_ref().and_then(|hold| hold.release.as_ref()),
+    };
+    let mut draft = Draft { failed: failed.cloned(), ..Draft::default() };
     if let Some(failing) = &course.failing {
         draft.steps.push(hold(view, course, failing));
     }
@@ -220,21 +229,25 @@ fn draft_service(view: &View, course: &Course, dependencies: &draft::Dependencie
         Strategy::Rolling => rolling::plan(view, course, dependencies, &mut draft),
         Strategy::Recreate => recreate::plan(view, course, dependencies, &mut draft),
     }
+    gates::advance(view, course, &mut draft);
     draft
 }
 
 fn hold(view: &View, course: &Course, failing: &verdict::Failing) -> Step {
     let release = course.declared.as_ref().map(|aim| aim.placement.release.clone());
+    let results = release.as_ref().map(|release| gates::results(view, release));
     let hold = Hold {
         declaration: view.declaration().clone(),
         release,
         image: view.service.image.clone(),
         reason: failing.reason.clone(),
         log: Vec::new(),
+        gates: results.unwrap_or_default(),
+        by: HeldBy::Failure,
         at_unix_ms: view.world.now.unix_ms,
     };
     let log_of = failing.log_of.clone();
-    let secrets = view.service.spec.environment.values().cloned().collect();
+    let secrets = view.service.secrets().cloned().collect();
     Step::Hold(Box::new(NewHold { service: view.service.name.clone(), hold, log_of, secrets }))
 }
 

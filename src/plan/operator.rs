@@ -2,12 +2,13 @@
 
 use crate::domain::{
     Memory, ServiceName, Snapshot, Stack,
-    memory::{Event, EventKind, Hold},
+    memory::{Event, EventKind, HeldBy, Hold},
     time::Now,
 };
 
 use super::{
     aim::{course, fallback},
+    gates,
     remember::note,
     view::{View, World},
 };
@@ -23,6 +24,56 @@ pub enum Refusal {
     NothingEarlier(ServiceName),
     #[error("Docker cannot be seen: an earlier release cannot be chosen")]
     EngineUnknown,
+    #[error("`{0}` has nothing to promote: what the file declares serves already")]
+    NothingToPromote(ServiceName),
+    #[error("`{0}` is promoted by itself, once it is ready and its gates have passed")]
+    PromotedByItself(ServiceName),
+    #[error("the release of `{0}` is held: {1}")]
+    Held(ServiceName, String),
+}
+
+/// Returns the memory with the declared release of a service approved: it is promoted
+/// once it is ready and its gates have passed.
+pub fn promote(
+    stack: &Stack,
+    seen: &Snapshot,
+    memory: &Memory,
+    name: &ServiceName,
+    now: Now,
+) -> Result<Memory, Refusal> {
+    let world = World { stack, seen, memory, now };
+    let view = View::of(world, name).ok_or_else(|| Refusal::NoSuchService(name.clone()))?;
+    if view.service.rollout.auto_promote {
+        return Err(Refusal::PromotedByItself(name.clone()));
+    }
+    if seen.containers.known().is_none() {
+        return Err(Refusal::EngineUnknown);
+    }
+    let course = course(&view);
+    if let Some(hold) = course.hold {
+        return Err(Refusal::Held(name.clone(), hold.reason));
+    }
+    let declared = course.declared.map(|aim| aim.placement);
+    if declared.is_some() && declared == view.active() {
+        return Err(Refusal::NothingToPromote(name.clone()));
+    }
+    let declared = declared.ok_or_else(|| Refusal::NothingToPromote(name.clone()))?;
+    let mut memory = memory.clone();
+    memory.services.entry(name.clone()).or_default().promote = Some(declared.release.clone());
+    note(
+        &mut memory,
+        Event {
+            at_unix_ms: now.unix_ms,
+            service: name.clone(),
+            kind: EventKind::Approved,
+            slot: Some(declared.slot),
+            release: Some(declared.release),
+            image: Some(view.service.image.clone()),
+            commit: stack.commit.clone(),
+            text: "an operator said that it may be promoted".to_owned(),
+        },
+    );
+    Ok(memory)
 }
 
 /// Returns the memory without the hold of a service: it is tried again, from
@@ -38,7 +89,9 @@ pub fn retry(
     let remembered = memory.services.entry(name.clone()).or_default();
     let was_held = remembered.hold.take();
     let failed_steps = remembered.failed_steps.take();
-    let failed_pull = memory.failed_pulls.remove(&service.image);
+    let failed_pulls = service.images().filter_map(|image| memory.failed_pulls.remove(image));
+    let failed_pull = failed_pulls.last();
+    gates::discard_failed(remembered);
     if was_held.is_none() && failed_steps.is_none() && failed_pull.is_none() {
         return Err(Refusal::NotHeld(name.clone()));
     }
@@ -89,6 +142,8 @@ pub fn rollback(
         image: view.service.image.clone(),
         reason: "rolled back by an operator".to_owned(),
         log: Vec::new(),
+        gates: Vec::new(),
+        by: HeldBy::Operator,
         at_unix_ms: now.unix_ms,
     };
     changed.services.entry(name.clone()).or_default().hold = Some(hold);

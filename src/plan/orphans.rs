@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use crate::domain::{
     Container, ServiceName,
-    snapshot::{ContainerState, Subject},
+    snapshot::{ContainerState, JobContainer, Subject},
 };
 
 use super::{
@@ -42,7 +42,30 @@ pub fn plan(world: World) -> Orphans {
         }
         orphans.steps.extend(end(world, container, waiting_on));
     }
+    for job in &world.seen.jobs {
+        if !world.stack.services.contains_key(&job.key.service) {
+            orphans.steps.extend(end_job(world, job));
+        }
+    }
     orphans
+}
+
+fn end_job(world: World, job: &JobContainer) -> Option<Step> {
+    let service = job.key.service.clone();
+    let (container, name) = (job.id.clone(), job.name.clone());
+    let subject = Subject::Replica { service: service.clone(), container: name.clone() };
+    if world.seen.busy.contains_key(&subject) {
+        return None;
+    }
+    match job.state {
+        ContainerState::Running { .. } | ContainerState::Restarting | ContainerState::Paused => {
+            Some(Step::Stop { service, container, name, grace: None })
+        }
+        ContainerState::Created | ContainerState::Exited { .. } => {
+            Some(Step::Remove { service, container, name })
+        }
+        ContainerState::Removing => None,
+    }
 }
 
 fn end(world: World, container: &Container, waiting_on: &mut Vec<WaitingOn>) -> Option<Step> {

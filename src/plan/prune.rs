@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use crate::domain::{Digest, Resolution};
+use crate::domain::{Digest, Resolution, Service};
 
 use super::{Step, view::World};
 
@@ -24,11 +24,13 @@ pub fn plan(world: World) -> Vec<Step> {
     let memory = world.memory;
     let retained = memory.services.values().flat_map(|service| &service.releases);
     // What a declared reference means here, resolved or not yet.
-    let declared = world.stack.services.values().filter_map(|service| host.resolve(&service.image));
+    let declared = world.stack.services.values().flat_map(Service::images);
+    let declared = declared.filter_map(|image| host.resolve(image));
     let declared: Vec<Resolution> = declared.collect();
     let needed: BTreeSet<&Digest> = containers
         .iter()
         .flat_map(|container| [&container.digest, &container.image_id])
+        .chain(world.seen.jobs.iter().flat_map(|job| [&job.digest, &job.image_id]))
         .chain(retained.flat_map(|release| [&release.digest, &release.image_id]))
         .chain(memory.resolutions.values().flat_map(|found| [&found.digest, &found.image_id]))
         .chain(declared.iter().flat_map(|found| [&found.digest, &found.image_id]))

@@ -10,6 +10,7 @@ use super::{
     WaitingOn,
     aim::{Aim, Course, Origin},
     draft::{Dependencies, Draft},
+    gates,
     routing::{self, FlipGate},
     verdict,
     view::{Replica, Standing, View},
@@ -19,7 +20,9 @@ use super::{
 pub fn plan(view: &View, course: &Course, dependencies: &Dependencies, draft: &mut Draft) {
     let target = course.aim();
     let gate = match target {
-        Some(aim) if view.all_ready_at(&aim.placement) => FlipGate::Open,
+        Some(aim) if view.all_ready_at(&aim.placement) && gates::may_promote(view, aim) => {
+            FlipGate::Open
+        }
         Some(_) | None => FlipGate::Closed,
     };
     let placement = target.map(|aim| &aim.placement);

@@ -17,6 +17,7 @@ use crate::domain::{
 
 use super::{
     aim::{self, Course, course},
+    gates, group,
     view::{View, World, placement_of},
     watch,
 };
@@ -196,13 +197,24 @@ fn follow(world: World, memory: &mut Memory, name: &ServiceName) {
     if is_new(view, &service) {
         // What was refused was refused of an earlier declaration.
         service.failed_steps = None;
-        memory.failed_pulls.remove(&view.service.image);
+        for image in view.service.images() {
+            memory.failed_pulls.remove(image);
+        }
+        gates::discard_failed(&mut service);
+    }
+    let declared = set_course.declared.as_ref().map(|aim| &aim.placement.release);
+    service.promote = service.promote.take().filter(|release| declared == Some(release));
+    for text in gates::follow(view, &set_course, &mut service) {
+        let placement = set_course.aim().map(|aim| &aim.placement);
+        events.push(event(view, &service, EventKind::Passed, placement, text, now));
     }
     if let Some(active) = active_now(view, &set_course) {
         follow_active(view, &set_course, &mut service, active, &mut events, now);
     }
     follow_rollout(view, &set_course, &mut service, &mut events, now);
-    follow_bake(view, &mut service, &mut events, now);
+    if set_course.blocked_by.is_none() {
+        follow_bake(view, &mut service, &mut events, now);
+    }
     trim(&mut service, world.stack.retain_releases);
 
     memory.services.insert(name.clone(), service);
@@ -218,7 +230,9 @@ fn active_now(view: &View, course: &Course) -> Option<Placement> {
         return view.routed().map(placement_of);
     }
     match course.aim() {
-        Some(aim) if view.all_ready_at(&aim.placement) => Some(aim.placement.clone()),
+        Some(aim) if view.all_ready_at(&aim.placement) && gates::may_promote(view, aim) => {
+            Some(aim.placement.clone())
+        }
         // One that was never seen ready is only looked after, not trusted.
         Some(_) | None => view.active().filter(|active| {
             view.memory.active.as_ref() == Some(active) || view.ready_at(active) > 0
@@ -289,8 +303,11 @@ fn follow_rollout(
             let text = "the file changed before it was done".to_owned();
             events.push(event(view, service, EventKind::Superseded, None, text, now));
         }
-        service.rollout =
-            Some(RolloutMemory { declaration: declaration.clone(), started_at: None });
+        service.rollout = Some(RolloutMemory {
+            declaration: declaration.clone(),
+            started_at: None,
+            is_waiting: false,
+        });
     }
     // Waiting for a dependency is no progress that could come too late.
     let image = &view.service.image;
@@ -302,7 +319,8 @@ fn follow_rollout(
         }
     };
     let Some(rollout) = &mut service.rollout else { return };
-    if is_active || course.hold.is_some() || !has_begun {
+    let is_kept_back = course.hold.is_some() || course.blocked_by.is_some();
+    if is_active || is_kept_back || !has_begun {
         rollout.started_at = None;
     } else if rollout.started_at.is_none() {
         rollout.started_at = Some(now.at);
@@ -310,6 +328,13 @@ fn follow_rollout(
         let text = view.service.image.to_string();
         events.push(event(view, service, EventKind::Started, placement.as_ref(), text, now));
     }
+    let Some(rollout) = &mut service.rollout else { return };
+    let is_waiting = rollout.started_at.is_some()
+        && course.aim().is_some_and(|aim| gates::is_waiting(view, aim));
+    if rollout.is_waiting && !is_waiting && rollout.started_at.is_some() {
+        rollout.started_at = Some(now.at);
+    }
+    rollout.is_waiting = is_waiting;
 }
 
 fn follow_bake(view: &View, service: &mut ServiceMemory, events: &mut Vec<Event>, now: Now) {
@@ -322,7 +347,9 @@ fn follow_bake(view: &View, service: &mut ServiceMemory, events: &mut Vec<Event>
     }
     let is_job = view.service.kind == ServiceKind::OneShot;
     let bake_is_over =
-        service.promoted_at.is_some_and(|at| at + view.service.rollout.bake <= now.at);
+        service.promoted_at.is_some_and(|at| at + view.service.rollout.bake <= now.at)
+            && gates::have_passed_after_promotion(view, &active.release)
+            && !group::is_baking(view);
     if !is_job && !bake_is_over {
         return;
     }
@@ -378,8 +405,9 @@ fn forget(stack: &Stack, memory: &mut Memory) {
     memory
         .services
         .retain(|name, service| stack.services.contains_key(name) || !service.replicas.is_empty());
-    let declared =
-        |image: &ImageRef| stack.services.values().any(|service| service.image == *image);
+    let declared = |image: &ImageRef| {
+        stack.services.values().any(|service| service.images().any(|named| named == image))
+    };
     let pinned: Vec<_> = memory
         .services
         .values()

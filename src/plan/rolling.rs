@@ -11,6 +11,7 @@ use crate::domain::memory::Placement;
 use super::{
     aim::{Aim, Course},
     draft::{Dependencies, Draft},
+    gates,
     routing::{self, FlipGate},
     view::{Replica, View, count},
 };
@@ -19,7 +20,7 @@ use super::{
 pub fn plan(view: &View, course: &Course, dependencies: &Dependencies, draft: &mut Draft) {
     let target = course.aim();
     let placement = target.map(|aim| &aim.placement);
-    let gate = target.map_or(FlipGate::Closed, |aim| flip_gate(view, &aim.placement));
+    let gate = target.map_or(FlipGate::Closed, |aim| flip_gate(view, aim));
     draft.backend = routing::backend(view, placement, gate, course.failed_release());
     let Some(aim) = target else {
         draft.keep_active(view, course, dependencies);
@@ -31,7 +32,7 @@ pub fn plan(view: &View, course: &Course, dependencies: &Dependencies, draft: &m
         return;
     };
     narrow_the_old(view, aim, draft);
-    draft.raise(view, aim, next_numbers(view, &aim.placement), dependencies);
+    draft.raise(view, aim, next_numbers(view, aim), dependencies);
     draft.await_readiness(view, &aim.placement);
     if view.active().as_ref() == Some(&aim.placement) {
         draft.settle_restart_policy(view, aim);
@@ -46,7 +47,8 @@ pub fn plan(view: &View, course: &Course, dependencies: &Dependencies, draft: &m
     }
 }
 
-fn flip_gate(view: &View, target: &Placement) -> FlipGate {
+fn flip_gate(view: &View, aim: &Aim) -> FlipGate {
+    let target = &aim.placement;
     let enough = match view.service.route {
         Some(_) => {
             let ready = view.ready_at(target);
@@ -54,16 +56,20 @@ fn flip_gate(view: &View, target: &Placement) -> FlipGate {
         }
         None => view.all_ready_at(target),
     };
-    if enough { FlipGate::Open } else { FlipGate::Closed }
+    if enough && gates::may_promote(view, aim) { FlipGate::Open } else { FlipGate::Closed }
 }
 
 fn old<'v, 'a>(view: &'v View<'a>, target: &'v Placement) -> impl Iterator<Item = &'v Replica<'a>> {
     view.replicas.iter().filter(move |replica| !replica.is_at(target))
 }
 
-/// How many of the old replicas are still wanted.
-fn wanted_old(view: &View, target: &Placement) -> u32 {
-    view.service.replicas.saturating_sub(view.ready_at(target))
+/// How many of the old replicas are still wanted: all of them while the gates look
+/// at the first new one.
+fn wanted_old(view: &View, aim: &Aim) -> u32 {
+    match gates::may_promote(view, aim) {
+        true => view.service.replicas.saturating_sub(view.ready_at(&aim.placement)),
+        false => view.service.replicas,
+    }
 }
 
 /// Takes the old replicas that are about to go out of the route.
@@ -73,7 +79,7 @@ fn narrow_the_old(view: &View, aim: &Aim, draft: &mut Draft) {
     if placement == aim.placement {
         return;
     }
-    let limit = wanted_old(view, &aim.placement).max(1);
+    let limit = wanted_old(view, aim).max(1);
     backend.dials = routing::dials(view, &placement, limit);
 }
 
@@ -81,7 +87,8 @@ fn narrow_the_old(view: &View, aim: &Aim, draft: &mut Draft) {
 /// and one more once they are all ready and there is room for it. For the first
 /// there always is: a release that was superseded may be the only one that is
 /// ready, and cannot make room before another is.
-fn next_numbers(view: &View, target: &Placement) -> impl Iterator<Item = u32> + use<> {
+fn next_numbers(view: &View, aim: &Aim) -> impl Iterator<Item = u32> + use<> {
+    let target = &aim.placement;
     let declared = view.service.replicas;
     let present = |number: &u32| view.at(target).any(|r| r.container.replica == *number);
     let mut numbers: Vec<u32> = (1..=declared).filter(present).collect();
@@ -91,7 +98,8 @@ fn next_numbers(view: &View, target: &Placement) -> impl Iterator<Item = u32> + 
         return (1..=declared).collect::<Vec<u32>>().into_iter();
     }
     let all_ready = numbers.len() == usize::try_from(new_ready).unwrap_or(usize::MAX);
-    let has_room = numbers.is_empty() || count(numbers.iter()) + old_running <= declared;
+    let is_free = count(numbers.iter()) + old_running <= declared;
+    let has_room = numbers.is_empty() || (is_free && gates::may_promote(view, aim));
     if all_ready && has_room {
         numbers.extend((1..=declared).find(|number| !present(number)));
     }
@@ -102,7 +110,7 @@ fn next_numbers(view: &View, target: &Placement) -> impl Iterator<Item = u32> + 
 /// wanted, every earlier one that is neither active nor the target, and the
 /// target's own beyond the declared number.
 fn leaving<'v, 'a>(view: &'v View<'a>, aim: &'v Aim) -> impl Iterator<Item = &'v Replica<'a>> {
-    let wanted = usize::try_from(wanted_old(view, &aim.placement)).unwrap_or(usize::MAX);
+    let wanted = usize::try_from(wanted_old(view, aim)).unwrap_or(usize::MAX);
     let is_over = view.all_ready_at(&aim.placement);
     let active = view.active();
     let is_active = move |replica: &Replica| active.as_ref().is_some_and(|at| replica.is_at(at));

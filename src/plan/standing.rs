@@ -1,12 +1,15 @@
 //! How a service stands, in one word and one sentence.
 
-use crate::domain::{Service, Strategy, memory::Placement};
+use crate::domain::{
+    Phase, Service, Strategy,
+    memory::{HeldBy, Placement},
+};
 
 use super::{
     ServicePlan, ServiceState, WaitingOn,
     aim::{Course, Origin},
     draft::Draft,
-    verdict,
+    gates, verdict,
     view::{Replica, Standing, View, World, count, placement_of, why_unknown},
 };
 
@@ -16,8 +19,8 @@ pub fn of(view: &View, course: &Course, draft: &Draft) -> ServicePlan {
     let active = view.active();
     if let Some(active) = &active
         && let Some(until) = verdict::bake_ends(view, active)
-        && course.hold.is_none()
-        && course.failing.is_none()
+        && until > view.world.at()
+        && !course.is_failed()
     {
         waiting_on.insert(0, WaitingOn::Bake { until });
     }
@@ -47,9 +50,27 @@ fn judge(
     if !view.proxy_is_known() {
         return (ServiceState::Unknown, "the proxy cannot be seen: nothing moves".to_owned());
     }
-    if let Some(reason) =
-        course.hold.as_ref().map(|h| &h.reason).or(course.failing.as_ref().map(|f| &f.reason))
-    {
+    if let Some(hold) = course.hold.as_ref().filter(|hold| hold.by == HeldBy::Operator) {
+        let wanted = &view.service.image;
+        let does = match (course.aim().map(|aim| &aim.placement), active) {
+            (Some(to), Some(active)) if to != active => format!("going back to {}", serving(to)),
+            (_, Some(active)) if view.ready_at(active) > 0 => {
+                format!("serving {}", serving(active))
+            }
+            (_, _) => "serving nothing".to_owned(),
+        };
+        return (
+            ServiceState::Degraded,
+            format!("{}: {does}, the file wants {wanted}", hold.reason),
+        );
+    }
+    let blocked = course.blocked_by.as_ref().map(|by| {
+        let group = view.service.rollout_group.as_ref().map_or("", |group| group.as_str());
+        format!("kept back with its group {group}, of which {by} failed")
+    });
+    let held = course.hold.as_ref().map(|hold| hold.reason.clone());
+    let failing = || course.failing.as_ref().map(|failing| failing.reason.clone());
+    if let Some(reason) = held.or_else(failing).or(blocked) {
         let goes_to = || course.aim().map(|aim| aim.placement.clone());
         let turns_to = draft.backend.as_ref().map(placement_of).or_else(goes_to);
         let serves = match (turns_to.as_ref(), active) {
@@ -72,6 +93,15 @@ fn judge(
     let only_time = waiting_on.iter().all(WaitingOn::is_settled);
     if let Some(note) = &draft.note {
         return (ServiceState::Degraded, note.clone());
+    }
+    if is_active
+        && let Some(failed) = gates::failed(view, &aim.placement.release, Phase::PostPromotion)
+    {
+        let why_not = match view.service.rollout.auto_revert {
+            true => "there is nothing ready to go back to",
+            false => "the file says `auto_revert: false`",
+        };
+        return (ServiceState::Degraded, format!("{}; {why_not}", failed.reason));
     }
     match (is_active, all_ready) {
         (true, true) if draft.steps.is_empty() && only_time => {
@@ -96,6 +126,17 @@ fn judge(
             };
             (state, format!("{ready} of {of} replicas ready"))
         }
+        (false, _) if waits_for_promotion(waiting_on) => {
+            let service = &view.service.name;
+            let serves = match active {
+                Some(active) => format!("; serving {}", serving(active)),
+                None => String::new(),
+            };
+            let slot = aim.placement.slot;
+            let text =
+                format!("ready in {slot}, to be promoted: quaymaster promote {service}{serves}");
+            (ServiceState::Progressing, text)
+        }
         (false, _) => match active {
             Some(active) if view.ready_at(active) > 0 => {
                 let origin = match aim.origin {
@@ -114,6 +155,10 @@ fn judge(
             None => (ServiceState::Progressing, "first deployment".to_owned()),
         },
     }
+}
+
+fn waits_for_promotion(waiting_on: &[WaitingOn]) -> bool {
+    waiting_on.iter().any(|wait| matches!(wait, WaitingOn::Promotion { .. }))
 }
 
 /// Returns the standing of a service that the file does not declare.

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, net::IpAddr, time::Duration};
 use serde::Serialize;
 
 use crate::domain::{
-    Digest, ImageId, ImageRef, Release, RouteTable, Secret, ServiceName, Slot,
+    Digest, GateId, ImageId, ImageRef, Release, RouteTable, Secret, ServiceName, Slot,
     memory::Placement,
     release::RestartPolicy,
     snapshot::{ContainerId, Subject, Work},
@@ -68,14 +68,18 @@ pub enum Step {
     },
 }
 
-/// A replica to create. It is created with restart policy `no`, so that a
+/// A replica, or a container for a job, to create. It is created with restart policy `no`, so that a
 /// start that fails is seen as such, and gets its own policy once ready.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct NewContainer {
     pub name: String,
     pub service: ServiceName,
     pub slot: Slot,
+    /// Counted from 1; 0 of a job.
     pub replica: u32,
+    /// The gate whose job it runs; None of a replica.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub job: Option<GateId>,
     #[serde(serialize_with = "release_id_only")]
     pub release: Release,
     /// Docker's name of a network → the address there; on the others the engine

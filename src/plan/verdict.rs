@@ -1,7 +1,7 @@
 //! Whether the declared release has failed.
 
 use crate::domain::{
-    ContainerId, ServiceKind, Timestamp,
+    ContainerId, Phase, ServiceKind, Timestamp,
     memory::{Attempts, Placement, Traffic},
     snapshot::FailureKind,
     time::human,
@@ -9,6 +9,7 @@ use crate::domain::{
 
 use super::{
     aim::{self, Aim},
+    gates, group,
     view::{Replica, Standing, View},
 };
 
@@ -25,9 +26,13 @@ pub fn failing(view: &View, declared: Option<&Aim>) -> Option<Failing> {
     if view.active().as_ref() == Some(&aim.placement) {
         return bake_failed(view, &aim.placement);
     }
+    let release = &aim.placement.release;
+    let is_new = !view.memory.good.contains(release);
+    let gate = || gates::failed(view, release, Phase::PrePromotion).filter(|_| is_new);
     refused(view)
         .or_else(|| exited(view, &aim.placement))
-        .or_else(|| too_late(view, &aim.placement))
+        .or_else(|| too_late(view, aim))
+        .or_else(gate)
 }
 
 fn refusal(attempts: Option<&Attempts>) -> Option<Failing> {
@@ -74,8 +79,9 @@ fn exited(view: &View, placement: &Placement) -> Option<Failing> {
     })
 }
 
-fn too_late(view: &View, placement: &Placement) -> Option<Failing> {
-    if view.all_ready_at(placement) || !deadline_passed(view) {
+fn too_late(view: &View, aim: &Aim) -> Option<Failing> {
+    let placement = &aim.placement;
+    if view.all_ready_at(placement) || gates::is_waiting(view, aim) || !deadline_passed(view) {
         return None;
     }
     let waits_for = view.at(placement).find(|replica| !replica.is_ready());
@@ -103,21 +109,34 @@ fn deadline_passed(view: &View) -> bool {
 
 /// Returns when the rollout in hand must be ready, if one has begun.
 pub fn progress_deadline(view: &View) -> Option<Timestamp> {
-    let started = view.memory.rollout.as_ref()?.started_at?;
+    let rollout = view.memory.rollout.as_ref().filter(|rollout| !rollout.is_waiting);
+    let started = rollout?.started_at?;
     Some(started + view.service.rollout.progress_deadline)
 }
 
-/// Returns when the active release's bake ends; None if it is over.
+/// Returns when the active release's bake ends, which may be past while a gate or
+/// the rest of its group still has to prove itself; None if it is over.
 pub fn bake_ends(view: &View, active: &Placement) -> Option<Timestamp> {
+    let is_on_trial = || {
+        let promoted = promoted_at(view, active).filter(|_| group::is_baking(view))?;
+        Some(promoted + view.service.rollout.bake)
+    };
+    own_bake_ends(view, active).or_else(is_on_trial)
+}
+
+/// Returns the same of a service as if it were in no group.
+pub fn own_bake_ends(view: &View, active: &Placement) -> Option<Timestamp> {
+    let ends = promoted_at(view, active)? + view.service.rollout.bake;
+    let is_open = || gates::is_under_way_after_promotion(view, &active.release);
+    (ends > view.world.at() || is_open()).then_some(ends)
+}
+
+/// Returns when the active release was promoted; None once it has proved itself.
+fn promoted_at(view: &View, active: &Placement) -> Option<Timestamp> {
     let is_job = view.service.kind == ServiceKind::OneShot;
-    if is_job
-        || view.memory.good.contains(&active.release)
-        || view.memory.active.as_ref() != Some(active)
-    {
-        return None;
-    }
-    let promoted = view.memory.promoted_at?;
-    Some(promoted + view.service.rollout.bake).filter(|end| *end > view.world.at())
+    let is_proved = view.memory.good.contains(&active.release);
+    let is_followed = view.memory.active.as_ref() == Some(active);
+    view.memory.promoted_at.filter(|_| !is_job && !is_proved && is_followed)
 }
 
 /// A replica that took traffic and cannot take it any more, while there is
@@ -126,12 +145,20 @@ fn bake_failed(view: &View, active: &Placement) -> Option<Failing> {
     if !view.service.rollout.auto_revert || !view.proxy_is_known() {
         return None;
     }
-    bake_ends(view, active)?;
+    let of_gate = gates::failed(view, &active.release, Phase::PostPromotion);
+    if of_gate.is_none() {
+        bake_ends(view, active)?;
+    } else {
+        promoted_at(view, active)?;
+    }
     let fallback = aim::fallback(view, Some(&active.release))?;
     let can_serve = match view.service.route {
         Some(_) => view.ready_at(&fallback.placement) > 0,
         None => fallback.release.is_some() || view.at(&fallback.placement).next().is_some(),
     };
+    if of_gate.is_some() {
+        return of_gate.filter(|_| can_serve);
+    }
     let replica = view.at(active).find(|replica| has_failed(replica))?;
     let why = match &replica.standing {
         Standing::Ended { code } => format!("exited with code {code}"),

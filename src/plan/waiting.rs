@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use super::drain::{COUNT_INTERVAL, Count};
-use crate::domain::{DependsOn, ImageRef, ServiceName, Slot, Timestamp, time::human};
+use crate::domain::{DependsOn, ImageRef, Phase, ServiceName, Slot, Timestamp, time::human};
 
 /// One thing that a service waits on, with the time it ends at the latest
 /// where there is one.
@@ -32,6 +32,12 @@ pub enum WaitingOn {
     Bake { until: Timestamp },
     /// The standby, kept warm.
     Standby { slot: Slot, until: Timestamp },
+    /// A gate that has not passed yet.
+    Gate { gate: String, phase: Phase, until: Option<Timestamp>, why: Option<String> },
+    /// An operator, who says when a release that is ready is promoted.
+    Promotion { slot: Slot },
+    /// Another service of the group, which is promoted together with this one.
+    Group { service: ServiceName },
     /// The pace after a failure.
     Retry { at: Timestamp, attempt: u32, failure: String },
     /// A part of the world that cannot be seen.
@@ -46,7 +52,7 @@ impl WaitingOn {
     /// Returns when it is worth looking again without being woken.
     pub fn revisit(&self, now: Timestamp) -> Option<Timestamp> {
         match self {
-            WaitingOn::Readiness { deadline, .. } => *deadline,
+            WaitingOn::Readiness { deadline: at, .. } | WaitingOn::Gate { until: at, .. } => *at,
             WaitingOn::Drain { until, in_flight: Count::Requests(_), .. } => {
                 Some((now + COUNT_INTERVAL).min(*until))
             }
@@ -57,6 +63,8 @@ impl WaitingOn {
             | WaitingOn::Retry { at, .. } => Some(*at),
             WaitingOn::Pull { .. }
             | WaitingOn::Dependency { .. }
+            | WaitingOn::Promotion { .. }
+            | WaitingOn::Group { .. }
             | WaitingOn::Unknown { .. }
             | WaitingOn::DiskSpace { .. }
             | WaitingOn::StepInHand => None,
@@ -106,6 +114,15 @@ impl WaitingOn {
             WaitingOn::Standby { slot, until } => {
                 format!("{slot} warm for rollback, {} left", left(until))
             }
+            WaitingOn::Gate { gate, phase, until, why } => {
+                let why = why.as_ref().map_or(String::new(), |why| format!(" ({why})"));
+                let left = until.map_or(String::new(), |at| format!(", {} left", left(&at)));
+                format!("{phase} gate `{gate}`{left}{why}")
+            }
+            WaitingOn::Promotion { slot } => {
+                format!("ready in {slot}, to be promoted by `quaymaster promote`")
+            }
+            WaitingOn::Group { service } => format!("{service} of its group to be ready as well"),
             WaitingOn::Retry { at, attempt, failure } => {
                 format!("try {} in {}: {failure}", attempt + 1, left(at))
             }

@@ -1,7 +1,7 @@
 //! What the API's answers look like on the wire.
 //!
 //! `GET /v1/status` is a [`StatusReport`], `GET /v1/history[?service=NAME]` a
-//! [`HistoryPage`], `POST /v1/services/NAME/{retry,rollback}` an [`Accepted`];
+//! [`HistoryPage`], `POST /v1/services/NAME/{retry,rollback,promote}` an [`Accepted`];
 //! what goes wrong is an [`ErrorBody`] under a 4xx or 5xx status.
 //!
 //! [`StatusReport`]: crate::controller::StatusReport
@@ -68,9 +68,13 @@ impl ApiError {
             ApiError::Refused(Refusal::NoSuchService(_)) | ApiError::NoSuchPath => {
                 StatusCode::NOT_FOUND
             }
-            ApiError::Refused(Refusal::NotHeld(_) | Refusal::NothingEarlier(_)) => {
-                StatusCode::CONFLICT
-            }
+            ApiError::Refused(
+                Refusal::NotHeld(_)
+                | Refusal::NothingEarlier(_)
+                | Refusal::NothingToPromote(_)
+                | Refusal::PromotedByItself(_)
+                | Refusal::Held(_, _),
+            ) => StatusCode::CONFLICT,
             ApiError::Refused(Refusal::EngineUnknown) => StatusCode::SERVICE_UNAVAILABLE,
             ApiError::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
             ApiError::StillStarting | ApiError::Ending => StatusCode::SERVICE_UNAVAILABLE,
@@ -83,15 +87,21 @@ impl ApiError {
             ApiError::Refused(Refusal::NoSuchService(_)) => {
                 Some("`quaymaster status` lists those it has".to_owned())
             }
-            ApiError::Refused(Refusal::NotHeld(_) | Refusal::EngineUnknown) => {
-                Some("`quaymaster status` shows what it waits on".to_owned())
+            ApiError::Refused(Refusal::Held(service, _)) => {
+                Some(format!("mend the file, or `quaymaster retry {service}`"))
             }
+            ApiError::Refused(
+                Refusal::NotHeld(_)
+                | Refusal::EngineUnknown
+                | Refusal::NothingToPromote(_)
+                | Refusal::PromotedByItself(_),
+            ) => Some("`quaymaster status` shows what it waits on".to_owned()),
             ApiError::Refused(Refusal::NothingEarlier(service)) => {
                 Some(format!("`quaymaster history {service}` shows which releases it had"))
             }
             ApiError::NoSuchPath | ApiError::WrongMethod => Some(
                 "GET /v1/status, GET /v1/history, POST /v1/services/NAME/retry, \
-                 POST /v1/services/NAME/rollback"
+                 POST /v1/services/NAME/rollback, POST /v1/services/NAME/promote"
                     .to_owned(),
             ),
             ApiError::StillStarting => Some("try again in a moment".to_owned()),

@@ -94,6 +94,7 @@ fn router(api: Arc<Api>) -> Router {
         .route("/v1/history", get(history))
         .route("/v1/services/{name}/retry", post(retry))
         .route("/v1/services/{name}/rollback", post(rollback))
+        .route("/v1/services/{name}/promote", post(promote))
         .fallback(async || ApiError::NoSuchPath)
         .method_not_allowed_fallback(async || ApiError::WrongMethod)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
@@ -128,6 +129,13 @@ async fn rollback(
     Path(name): Path<String>,
 ) -> Result<Json<Accepted>, ApiError> {
     order(&api, &name, Request::Rollback).await
+}
+
+async fn promote(
+    State(api): State<Arc<Api>>,
+    Path(name): Path<String>,
+) -> Result<Json<Accepted>, ApiError> {
+    order(&api, &name, Request::Promote).await
 }
 
 async fn order(

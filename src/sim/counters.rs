@@ -34,6 +34,7 @@ pub enum Feature {
     Flipped,
     RouteRestored,
     Held,
+    JobSucceeded,
     ImageRemoved,
     StoppedAfterDrain,
     /// Before `drain_timeout`, because nothing was in flight any more.
@@ -46,7 +47,7 @@ pub enum Feature {
 }
 
 impl Feature {
-    pub const ALL: [Feature; 33] = [
+    pub const ALL: [Feature; 34] = [
         Feature::Pulled,
         Feature::PullRefused,
         Feature::PullFailed,
@@ -73,6 +74,7 @@ impl Feature {
         Feature::Flipped,
         Feature::RouteRestored,
         Feature::Held,
+        Feature::JobSucceeded,
         Feature::ImageRemoved,
         Feature::StoppedAfterDrain,
         Feature::StoppedOnceIdle,

@@ -5,7 +5,10 @@
 
 use std::time::Duration;
 
-use crate::domain::{ContainerId, RouteTable, Stack};
+use crate::domain::{
+    ContainerId, RouteTable, Stack,
+    snapshot::{ContainerState, JobContainer},
+};
 
 use super::{oracle::dials_of, world::World};
 
@@ -32,10 +35,14 @@ pub enum Mutant {
     ForgetHolds,
     /// Pulls never end.
     NeverPull,
+    /// Every measurement of a gate counts as passed.
+    SkipGates,
+    /// A job that is done looks as if it had not been started.
+    RunJobsAgain,
 }
 
 impl Mutant {
-    pub const ALL: [Mutant; 10] = [
+    pub const ALL: [Mutant; 12] = [
         Mutant::SkipReadiness,
         Mutant::SkipDrain,
         Mutant::CountNothing,
@@ -46,6 +53,8 @@ impl Mutant {
         Mutant::DropARoute,
         Mutant::ForgetHolds,
         Mutant::NeverPull,
+        Mutant::SkipGates,
+        Mutant::RunJobsAgain,
     ];
 }
 
@@ -69,7 +78,7 @@ impl World {
                 table.pop_first();
             }
             Some(Mutant::MixReleases) => {
-                let listed = self.docker.list(self.now);
+                let listed = self.docker.list(self.now).replicas;
                 for (name, state) in &mut table {
                     let others = listed.iter().filter(|container| {
                         container.service == *name && container.release != state.backend.release
@@ -82,12 +91,22 @@ impl World {
         table
     }
 
+    /// Changes the jobs to what the mutant sees.
+    pub(super) fn mutate_jobs(&self, jobs: &mut [JobContainer]) {
+        if self.mutant == Some(Mutant::RunJobsAgain) {
+            let done = ContainerState::Exited { code: 0 };
+            for job in jobs.iter_mut().filter(|job| job.state == done) {
+                job.state = ContainerState::Created;
+            }
+        }
+    }
+
     /// Returns which container the mutant stops in place of another.
     pub(super) fn mutate_stop(&self, id: &ContainerId) -> ContainerId {
         if self.mutant != Some(Mutant::StopTheRouted) {
             return id.clone();
         }
-        let listed = self.docker.list(self.now);
+        let listed = self.docker.list(self.now).replicas;
         let Some(meant) = listed.iter().find(|container| container.id == *id) else {
             return id.clone();
         };

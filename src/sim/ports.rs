@@ -16,25 +16,31 @@ use std::{
 
 use crate::{
     domain::{
-        Container, ContainerId, Digest, ImageId, ImageRef, Memory, Resolution, RouteTable, Stack,
-        Timestamp,
+        ContainerId, Digest, GateKey, GateTarget, ImageId, ImageRef, Memory, Resolution,
+        RouteTable, Stack, Timestamp,
         release::RestartPolicy,
-        snapshot::{Failure, FailureKind, Host, InFlight, ProbeStanding, ProxyState, Unlisted},
+        snapshot::{
+            Failure, FailureKind, Host, InFlight, Listed, Measured, Measurement, ProbeStanding,
+            ProxyState, Unlisted,
+        },
         stack::{NetworkSpec, ProxyConfig, VolumeSpec},
     },
     plan::NewContainer,
-    ports::{Clock, Engine, Ledger, ProbeTarget, Prober, Proxy, Source},
+    ports::{Clock, Engine, Gatekeeper, Ledger, ProbeTarget, Prober, Proxy, Source},
 };
 
 use super::{
     counters::Feature,
     faults::{Call, Fault},
     mutant::Mutant,
-    world::{Creation, SimContainer, Start, World},
+    world::{Creation, SimContainer, Start, World, behaviour::Behaviour},
 };
 
 /// Wall-clock milliseconds since 1970 at which every scenario begins.
 const BEGIN_UNIX_MS: i64 = 1_700_000_000_000;
+
+/// Milliseconds that a job runs.
+const JOB_TIME: i64 = 700;
 
 /// All ports at once: a handle on the world.
 #[derive(Clone)]
@@ -222,7 +228,7 @@ impl World {
 }
 
 impl Engine for SimPort {
-    async fn containers(&self) -> Result<Vec<Container>, Failure> {
+    async fn containers(&self) -> Result<Listed, Failure> {
         let seen = self
             .call(
                 Call::Containers,
@@ -230,15 +236,16 @@ impl Engine for SimPort {
                 |world| world.oracle.containers_unseen(),
                 |world| {
                     let mut listed = world.docker.list(world.now);
+                    world.mutate_jobs(&mut listed.jobs);
                     if world.mutant == Some(Mutant::AdoptForeign) {
-                        listed.extend(world.oracle.foreign_as_ours(&world.docker));
+                        listed.replicas.extend(world.oracle.foreign_as_ours(&world.docker));
                     }
                     Ok(listed)
                 },
             )
             .await;
         if let Ok(listed) = &seen {
-            self.world().oracle.containers_seen(listed);
+            self.world().oracle.containers_seen(&listed.replicas);
         }
         seen
     }
@@ -278,7 +285,10 @@ impl Engine for SimPort {
             let Some(version) = world.registry.version_of(&release.image_id) else {
                 return Err(no_such_image(release.image.as_str()));
             };
-            let behaviour = version.behaviour;
+            let behaviour = match &new.job {
+                Some(_) => Behaviour::ExitsAfter { after: JOB_TIME, code: version.job_code },
+                None => version.behaviour,
+            };
             if world.registry.local(&release.image_id).is_none() {
                 return Err(no_such_image(release.image.as_str()));
             }

@@ -34,7 +34,7 @@ use super::{
     },
 };
 
-type SimController = Controller<SimPort, SimPort, SimPort, SimPort, SimPort, SimPort>;
+type SimController = Controller<SimPort, SimPort, SimPort, SimPort, SimPort, SimPort, SimPort>;
 
 /// Milliseconds between two passes if nothing else wakes the loop.
 const TICK: i64 = 10_000;
@@ -96,8 +96,13 @@ impl<'a> Run<'a> {
     fn new(scenario: &'a Scenario, mut trace: Trace) -> Run<'a> {
         trace.line(0, || format!("-- declared: {}", summary(&scenario.initial)));
         for version in &scenario.catalog {
-            let Version { image, behaviour, shelf, pull_time } = version;
-            trace.line(0, || format!("-- {image}: {behaviour:?}, {shelf:?}, {pull_time} ms"));
+            let Version { image, behaviour, shelf, pull_time, gates, job_code } = version;
+            trace.line(0, || {
+                format!(
+                    "-- {image}: {behaviour:?}, {shelf:?}, {pull_time} ms, gates {gates:?}, \
+                     jobs end with {job_code}"
+                )
+            });
         }
         Run {
             scenario,
@@ -306,6 +311,7 @@ impl<'a> Run<'a> {
             engine: Arc::clone(&port),
             proxy: Arc::clone(&port),
             prober: Arc::clone(&port),
+            gates: Arc::clone(&port),
             ledger: Arc::clone(&port),
             source: Arc::clone(&port),
             clock: port,

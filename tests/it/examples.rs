@@ -20,6 +20,23 @@ fn stacks(folder: &str) -> Vec<PathBuf> {
     found
 }
 
+#[track_caller]
+fn assert_valid(path: &Path) {
+    let output = Command::new(env!("CARGO_BIN_EXE_quaymaster"))
+        .arg("validate")
+        .arg(path)
+        .env("QUICKSTART_DIR", "/tmp")
+        .env("POSTGRES_PASSWORD", "not a real one")
+        .env("LANGFUSE_PUBLIC_KEY", "not a real one")
+        .env("LANGFUSE_SECRET_KEY", "not a real one")
+        .env("LANGFUSE_AUTH", "not a real one")
+        .env("DATABASE_URL", "not a real one")
+        .output()
+        .expect("quaymaster runs");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}: {told}", path.display());
+}
+
 #[test]
 fn every_stack_we_ship_is_valid() {
     let mut all = stacks("examples");
@@ -27,21 +44,21 @@ fn every_stack_we_ship_is_valid() {
     all.extend(stacks("manifests"));
     assert!(all.len() >= 6, "some are missing: {all:?}");
     for path in all {
-        let output = Command::new(env!("CARGO_BIN_EXE_quaymaster"))
-            .arg("validate")
-            .arg(&path)
-            .env("QUICKSTART_DIR", "/tmp")
-            .env("POSTGRES_PASSWORD", "not a real one")
-            .env("LANGFUSE_PUBLIC_KEY", "not a real one")
-            .env("LANGFUSE_SECRET_KEY", "not a real one")
-            .output()
-            .expect("quaymaster runs");
-        assert!(
-            output.status.success(),
-            "{}: {}",
-            path.display(),
-            String::from_utf8_lossy(&output.stderr)
-        );
+        assert_valid(&path);
+    }
+}
+
+#[test]
+fn every_stack_of_the_readme_is_valid() {
+    let readme = fs::read_to_string(root().join("README.md")).expect("it is there");
+    let blocks = readme.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let dir = tempfile::tempdir().expect("a folder can be made");
+    let stacks: Vec<&str> = blocks.filter(|block| block.starts_with("name:")).collect();
+    assert!(stacks.len() >= 2, "some are missing: {stacks:?}");
+    for (at, stack) in stacks.into_iter().enumerate() {
+        let path = dir.path().join(format!("readme-{at}.yaml"));
+        fs::write(&path, stack).expect("writable");
+        assert_valid(&path);
     }
 }
 

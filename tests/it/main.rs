@@ -6,6 +6,7 @@ mod cli;
 mod docker_engine;
 mod e2e;
 mod examples;
+mod gate;
 mod lock;
 mod manifest;
 mod plans;

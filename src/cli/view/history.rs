@@ -51,6 +51,8 @@ pub fn when(unix_ms: i64, zone: &TimeZone) -> String {
 fn word(kind: EventKind) -> &'static str {
     match kind {
         EventKind::Started => "started",
+        EventKind::Passed => "passed",
+        EventKind::Approved => "approved",
         EventKind::Promoted => "promoted",
         EventKind::Good => "good",
         EventKind::Held => "held",
@@ -62,8 +64,10 @@ fn word(kind: EventKind) -> &'static str {
 
 fn ink(kind: EventKind) -> Ink {
     match kind {
-        EventKind::Started | EventKind::Superseded | EventKind::Retried => Ink::Busy,
-        EventKind::Promoted | EventKind::Good => Ink::Good,
+        EventKind::Started | EventKind::Superseded | EventKind::Retried | EventKind::Approved => {
+            Ink::Busy
+        }
+        EventKind::Promoted | EventKind::Good | EventKind::Passed => Ink::Good,
         EventKind::RolledBack => Ink::Warning,
         EventKind::Held => Ink::Bad,
     }

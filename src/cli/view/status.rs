@@ -9,6 +9,7 @@ use super::{
 use crate::controller::status::{HoldStatus, ServiceStatus, StatusReport};
 use crate::domain::{
     GitStanding, ImageRef, ServiceName, Slot,
+    memory::GateStanding,
     snapshot::{FlipMechanism, NameMechanism},
 };
 use crate::plan::ServiceState;
@@ -237,6 +238,18 @@ fn held(page: Page, service: &ServiceStatus, hold: &HoldStatus, log_lines: usize
     };
     let title = page.indented(0, &harmless(&title)).into_iter();
     let mut lines: Vec<String> = title.map(|line| page.paint(Ink::Bad, &line)).collect();
+    for gate in &hold.gates {
+        let (mark, ink, text) = match &gate.standing {
+            GateStanding::Passed { what } => ("✓", Ink::Good, format!("passed: {what}")),
+            GateStanding::Failed { why } => ("✗", Ink::Bad, format!("failed: {why}")),
+            GateStanding::Open { .. } | GateStanding::Discarded => {
+                ("–", Ink::Dim, "not come to an end".to_owned())
+            }
+        };
+        let text = format!("{} gate `{}` {text}", gate.phase, gate.name);
+        let gate = page.indented(4, &harmless(&text)).join("\n");
+        lines.push(format!("  {} {}", page.paint(ink, mark), gate.trim_start()));
+    }
     let skipped = hold.log.len().saturating_sub(log_lines);
     if skipped > 0 {
         let text = format!("  │ … {skipped} lines more: quaymaster logs {}", service.name);

@@ -1,11 +1,12 @@
 //! `probe:` — how the controller learns that a replica is ready.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use crate::domain::{Probe, ProbeCheck, ServiceKind};
 
 use super::{
     fields::{Fields, Refusals},
+    headers,
     reader::Reader,
     yaml::{Entry, Map, Node, Value},
 };
@@ -187,42 +188,23 @@ fn read_http(
     let (path, port, headers, status) = (get("path"), get("port"), get("headers"), get("status"));
     finish(reader, fields);
     let path = match path {
-        Some(path) => reader.parsed(
-            &path.value,
-            "a path",
-            "a path begins with `/` and has no spaces; the host is always the replica",
-            parse_path,
-        ),
+        Some(path) => read_path(reader, path),
         None => Some("/".to_owned()),
     };
     let port = read_port(reader, entry, port, subject);
-    let headers = match headers {
-        Some(headers) => reader
-            .pairs(&headers.value, "a map of headers")
-            .into_iter()
-            .filter_map(|pair| {
-                let value = pair.value.map(|text| text.value).unwrap_or_default();
-                let fine = !pair.key.is_empty()
-                    && pair
-                        .key
-                        .bytes()
-                        .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
-                    && !value.contains(['\r', '\n']);
-                if !fine {
-                    let help = "a name has letters, digits and `-`, a value has one line";
-                    reader.refuse(pair.span, "this is not an HTTP header", help);
-                }
-                fine.then_some((pair.key, value))
-            })
-            .collect(),
-        None => BTreeMap::new(),
-    };
+    let headers = headers::read(reader, headers);
     let status = match status {
         Some(status) => Some(reader.count(&status.value, 100..=599)?),
         None => None,
     };
     let status = status.and_then(|status| u16::try_from(status).ok());
     Some(ProbeCheck::Http { path: path?, port: port?, headers, status })
+}
+
+/// Reads a path of the replica, with its query if it has one.
+pub(super) fn read_path(reader: &mut Reader<'_>, entry: &Entry) -> Option<String> {
+    let help = "a path begins with `/` and has no spaces; the host is always the replica";
+    reader.parsed(&entry.value, "a path", help, parse_path)
 }
 
 fn parse_path(text: &str) -> Result<String, String> {

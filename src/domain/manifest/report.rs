@@ -24,7 +24,7 @@ const EXCERPT_CHARACTERS: usize = 100;
 const QUOTED_CHARACTERS: usize = 60;
 
 /// Keys whose values may be secret, wherever they stand.
-const SECRET_KEYS: [&str; 4] = ["environment", "headers", "driver_opts", "options"];
+const SECRET_KEYS: [&str; 5] = ["environment", "headers", "driver_opts", "options", "url"];
 
 /// A problem as it is found.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

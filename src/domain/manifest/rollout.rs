@@ -2,17 +2,18 @@
 
 use std::time::Duration;
 
-use crate::domain::{Failover, Rollout, Strategy};
+use crate::domain::{Failover, Phase, Rollout, Strategy};
 
 use super::{
     fields::{Fields, Refusals, refuse_name},
+    gates::{self, WrittenGate},
     reader::Reader,
     yaml::{Entry, Node, Span},
 };
 
 const REFUSALS: Refusals = Refusals {
-    later: &["pre_promotion", "post_promotion", "auto_promote", "rollout_group"],
-    never: &[],
+    later: &[],
+    never: &[("rollout_group", "write it in the service, beside `rollout:`")],
 };
 
 const STRATEGIES: [(&str, Strategy); 3] = [
@@ -24,7 +25,7 @@ const STRATEGIES: [(&str, Strategy); 3] = [
 const FAILOVERS: [(&str, Failover); 2] = [("standby", Failover::Standby), ("none", Failover::None)];
 
 /// What the file says; None where it does not.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct WrittenRollout {
     pub strategy: Option<(Strategy, Span)>,
     progress_deadline: Option<(Duration, Span)>,
@@ -34,6 +35,16 @@ pub(super) struct WrittenRollout {
     scale_down_delay: Option<Duration>,
     auto_revert: Option<bool>,
     failover: Option<Failover>,
+    pre_promotion: Option<WrittenGates>,
+    post_promotion: Option<WrittenGates>,
+    auto_promote: Option<bool>,
+}
+
+/// The gates of one phase, and where the file lists them.
+#[derive(Clone, Debug)]
+struct WrittenGates {
+    gates: Vec<WrittenGate>,
+    span: Span,
 }
 
 impl WrittenRollout {
@@ -48,7 +59,21 @@ impl WrittenRollout {
             scale_down_delay: self.scale_down_delay.or(defaults.scale_down_delay),
             auto_revert: self.auto_revert.or(defaults.auto_revert),
             failover: self.failover.or(defaults.failover),
+            pre_promotion: self.pre_promotion.or(defaults.pre_promotion),
+            post_promotion: self.post_promotion.or(defaults.post_promotion),
+            auto_promote: self.auto_promote.or(defaults.auto_promote),
         }
+    }
+
+    /// Returns where gates are listed first, if they are.
+    pub fn gates_at(&self) -> Option<Span> {
+        let listed = self.pre_promotion.iter().chain(&self.post_promotion);
+        listed.filter(|it| !it.gates.is_empty()).map(|it| it.span).min()
+    }
+
+    /// Forgets the gates.
+    pub fn without_gates(self) -> WrittenRollout {
+        WrittenRollout { pre_promotion: None, post_promotion: None, ..self }
     }
 
     /// Fills in every default. `min_healthy_time` is what a service whose probe
@@ -58,7 +83,14 @@ impl WrittenRollout {
         reader: &mut Reader<'_>,
         strategy: Strategy,
         min_healthy_time: Duration,
+        subject: &gates::Subject<'_>,
     ) -> Rollout {
+        let mut of_phase = |written: Option<WrittenGates>, phase| {
+            let written = written.map(|it| it.gates).unwrap_or_default();
+            gates::complete(reader, written, phase, subject)
+        };
+        let pre_promotion = of_phase(self.pre_promotion, Phase::PrePromotion);
+        let post_promotion = of_phase(self.post_promotion, Phase::PostPromotion);
         let rollout = Rollout {
             strategy,
             progress_deadline: self.progress_deadline.map_or(minutes(10), |it| it.0),
@@ -68,6 +100,9 @@ impl WrittenRollout {
             scale_down_delay: self.scale_down_delay.unwrap_or(minutes(10)),
             auto_revert: self.auto_revert.unwrap_or(true),
             failover: self.failover.unwrap_or(Failover::Standby),
+            pre_promotion,
+            post_promotion,
+            auto_promote: self.auto_promote.unwrap_or(true),
         };
         if rollout.min_healthy_time >= rollout.progress_deadline
             && let Some((_, span)) = self.min_healthy_time.or(self.progress_deadline)
@@ -101,6 +136,9 @@ pub(super) fn read(reader: &mut Reader<'_>, node: &Node) -> WrittenRollout {
     let scale_down_delay = may_be_zero(reader, "scale_down_delay");
     let auto_revert = fields.get("auto_revert").and_then(|it| reader.flag(&it.value));
     let failover = fields.get("failover");
+    let (pre_promotion, post_promotion) =
+        (fields.get("pre_promotion"), fields.get("post_promotion"));
+    let auto_promote = fields.get("auto_promote").and_then(|it| reader.flag(&it.value));
     fields.finish(reader, &REFUSALS);
     WrittenRollout {
         strategy: strategy
@@ -114,7 +152,14 @@ pub(super) fn read(reader: &mut Reader<'_>, node: &Node) -> WrittenRollout {
         scale_down_delay,
         auto_revert,
         failover: failover.and_then(|it| read_name(reader, it, "failover", &FAILOVERS)),
+        pre_promotion: pre_promotion.map(|it| read_gates(reader, it)),
+        post_promotion: post_promotion.map(|it| read_gates(reader, it)),
+        auto_promote,
     }
+}
+
+fn read_gates(reader: &mut Reader<'_>, entry: &Entry) -> WrittenGates {
+    WrittenGates { gates: gates::read(reader, entry), span: entry.key_span }
 }
 
 /// Reads one of a few names.

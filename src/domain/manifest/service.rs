@@ -15,12 +15,13 @@ use super::{
     depends_on::{self, WrittenDependencies},
     environment,
     fields::{Fields, refuse_name},
-    mounts, networks,
+    gates, mounts, networks,
     ports::{self, Exposed, ReadPort},
     probe::{self, HealthcheckDeclared, Subject},
     reader::Reader,
     resources::{self, Resources},
     rollout::{self, WrittenRollout},
+    rollout_group::{self, WrittenGroup},
     route::{self, ReadRoute},
     unsupported,
     yaml::{Entry, Span},
@@ -50,6 +51,7 @@ pub(super) struct Read {
     pub kind: ServiceKind,
     pub route: Option<ReadRoute>,
     pub depends_on: WrittenDependencies,
+    pub rollout_group: Option<WrittenGroup>,
 }
 
 pub(super) fn read(
@@ -73,6 +75,8 @@ pub(super) fn read(
         fields.get("rollout").map(|it| rollout::read(reader, &it.value)).unwrap_or_default();
     let depends_on =
         fields.get("depends_on").map(|it| depends_on::read(reader, &it.value)).unwrap_or_default();
+
+    let rollout_group = fields.get("rollout_group").and_then(|it| rollout_group::read(reader, it));
 
     let mut spec = read_spec(reader, name, &mut fields, surroundings);
     spec.resources = deploy.resources.clone();
@@ -112,9 +116,15 @@ pub(super) fn read(
         deploy: &deploy,
         published: &published,
         mounts: &mounts,
+        gates: written_rollout.gates_at(),
+        rollout_group: rollout_group.as_ref(),
+    };
+    let default_rollout = match kind {
+        ServiceKind::LongRunning => surroundings.defaults.rollout.clone(),
+        ServiceKind::OneShot => surroundings.defaults.rollout.clone().without_gates(),
     };
     let strategy =
-        choose_strategy(reader, &facts, written_rollout, surroundings.defaults.rollout.strategy);
+        choose_strategy(reader, &facts, written_rollout.strategy, default_rollout.strategy);
     check_together(reader, &facts);
     spec.ports = published.into_iter().map(|read| read.port).collect();
     spec.mounts = mounts;
@@ -123,10 +133,11 @@ pub(super) fn read(
         ServiceKind::LongRunning if asks_nothing => STARTED_MIN_HEALTHY,
         ServiceKind::LongRunning | ServiceKind::OneShot => Duration::ZERO,
     };
-    let rollout = written_rollout.or(surroundings.defaults.rollout).complete(
+    let rollout = written_rollout.or(default_rollout).complete(
         reader,
         strategy,
         min_healthy_time,
+        &gates::Subject { service: name, image: image.as_ref(), route_port: spec.route_port },
     );
     let service = image.zip(probe).map(|(image, probe)| Service {
         name: name.clone(),
@@ -139,8 +150,10 @@ pub(super) fn read(
         spec,
         depends_on: depends_on.iter().map(|(on, it)| (on.clone(), it.condition)).collect(),
         rollout,
+        rollout_group: rollout_group.as_ref().map(|group| group.name.clone()),
+        standby: None,
     });
-    Some(Read { service, kind, route, depends_on })
+    Some(Read { service, kind, route, depends_on, rollout_group })
 }
 
 fn read_image(reader: &mut Reader<'_>, service: Span, fields: &mut Fields<'_>) -> Option<ImageRef> {
@@ -238,6 +251,9 @@ struct Facts<'r> {
     deploy: &'r Deploy<'r>,
     published: &'r [ReadPort],
     mounts: &'r [Mount],
+    /// Where the service's own gates stand.
+    gates: Option<Span>,
+    rollout_group: Option<&'r WrittenGroup>,
 }
 
 impl Facts<'_> {
@@ -260,15 +276,15 @@ impl Facts<'_> {
 fn choose_strategy(
     reader: &mut Reader<'_>,
     facts: &Facts<'_>,
-    written: WrittenRollout,
+    written: Option<(Strategy, Span)>,
     default: Option<(Strategy, Span)>,
 ) -> Strategy {
     let exclusive = facts.exclusive();
     // A default that does not fit is mended in the service.
     let default = default.map(|(strategy, _)| (strategy, facts.name));
-    match (facts.kind, written.strategy.or(default), exclusive) {
+    match (facts.kind, written.or(default), exclusive) {
         (ServiceKind::OneShot, _, _) => {
-            if let Some((Strategy::BlueGreen | Strategy::Rolling, span)) = written.strategy {
+            if let Some((Strategy::BlueGreen | Strategy::Rolling, span)) = written {
                 let help = "remove `strategy:`, or remove `restart: \"no\"`";
                 reader.refuse(
                     span,
@@ -316,6 +332,12 @@ fn check_together(reader: &mut Reader<'_>, facts: &Facts<'_>) {
             format!("there is no probe {once}: its exit code says all"),
             help,
         );
+    }
+    if let Some(gates) = facts.gates {
+        reader.refuse(gates, format!("there are no gates {once}: its exit code says all"), help);
+    }
+    if let Some(group) = facts.rollout_group {
+        reader.refuse(group.span, format!("nothing is promoted {once}"), help);
     }
     if let Some(replicas) = facts.deploy.written
         && facts.deploy.replicas > 1

@@ -11,14 +11,15 @@ use super::{
     reader::Reader,
     report::shown,
     resources::Declared,
-    rollout, route,
+    rollout, rollout_group, route,
     service::{self, Defaults, Surroundings},
     yaml::{Entry, Node, Span},
 };
 
 const REFUSALS: Refusals = Refusals {
-    later: &["secrets", "hosts", "rollout_group", "slots", "standby", "failover"],
+    later: &["secrets", "hosts", "slots", "standby", "failover"],
     never: &[
+        ("rollout_group", "write it in each service of the group"),
         ("configs", "bind-mount a file instead: `volumes: [\"./app.conf:/etc/app.conf:ro\"]`"),
         ("include", "write the services into this file; YAML anchors and `<<` save repetition"),
         ("models", "run the model as a service of its own"),
@@ -69,6 +70,7 @@ pub(super) fn read(reader: &mut Reader<'_>, tree: &Rc<Node>) -> Option<Stack> {
         },
     );
     depends_on::check(reader, &read);
+    rollout_group::check(reader, &read);
     route::check_all(reader, &read, proxy_entry.is_some());
     if reader.has_flaws() {
         return None;

@@ -5,8 +5,11 @@
 use super::fields::Refusals;
 
 pub(super) const OF_A_SERVICE: Refusals = Refusals {
-    later: &["standby", "rollout_group", "hosts", "slots", "secrets", "failover"],
+    later: &["standby", "hosts", "slots", "secrets", "failover"],
     never: &[
+        ("pre_promotion", "write it under `rollout:`"),
+        ("post_promotion", "write it under `rollout:`"),
+        ("auto_promote", "write it under `rollout:`"),
         (
             "build",
             "remove it: images are built by CI and named by `image:`, never built on the host",

@@ -4,6 +4,7 @@
 //! `Unknown` never licenses a removal, a stop or a flip (S5).
 
 mod container;
+mod gate;
 mod host;
 mod outcome;
 mod proxy;
@@ -16,11 +17,12 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 pub use container::{Container, ContainerId, ContainerState, Health, ProbeStanding};
+pub use gate::{JobContainer, Listed, Measured, Measurement};
 pub use host::{AddressRange, Disk, Gateway, Host, HostNetwork, LocalImage};
 pub use outcome::{Failure, FailureKind, Outcome, Subject, Work};
 pub use proxy::{FlipMechanism, InFlight, NameMechanism, ProxyState, ProxyVersion, Unlisted};
 
-use super::ImageRef;
+use super::{GateKey, ImageRef};
 
 /// A part of the world as one pass saw it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,8 +56,10 @@ pub enum ObserveFailure {
 /// Everything one pass observed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
-    /// Every container that carries our stack's label, in any state.
+    /// Every replica that carries our stack's label, in any state.
     pub containers: Observed<Vec<Container>>,
+    /// The containers of jobs, likewise; empty while the replicas are unknown.
+    pub jobs: Vec<JobContainer>,
     /// Our routes. `Known` and empty for a stack without a proxy.
     pub proxy: Observed<ProxyState>,
     /// What the proxy has in flight; asked for only while something drains.
@@ -65,6 +69,9 @@ pub struct Snapshot {
     /// What the probes say so far; a running replica that is missing here has
     /// not been probed yet.
     pub probes: BTreeMap<ContainerId, ProbeStanding>,
+    /// What the gates' measurements say so far; one that is missing here has not
+    /// been measured yet.
+    pub measured: BTreeMap<GateKey, Measured>,
     /// Pulls in flight, with the share done in percent where it is known.
     pub pulls: BTreeMap<ImageRef, Option<u8>>,
     /// What ended since the last pass: steps and pulls.

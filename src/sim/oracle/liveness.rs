@@ -86,7 +86,8 @@ impl World {
 
     fn of_service(&self, name: &ServiceName) -> Vec<&SimContainer> {
         let is_of = |container: &&SimContainer| {
-            container.ours().is_some_and(|labels| labels.service == *name)
+            let labels = container.ours().filter(|labels| labels.job.is_none());
+            labels.is_some_and(|labels| labels.service == *name)
         };
         self.docker.all().filter(is_of).collect()
     }
@@ -126,6 +127,16 @@ impl World {
                 .get(name)
                 .is_none_or(|on| self.declared_fate(on) != Fate::Healthy || self.hold_stands(on))
         });
+        let is_sound = |other: &Service| {
+            let version = self.registry.version(&other.image);
+            let fate = version.map_or(Fate::Bad, |version| fate(version, other));
+            fate == Fate::Healthy && !self.hold_stands(other)
+        };
+        let group = service.rollout_group.as_ref();
+        let mut members = stack.services.values().filter(|other| {
+            group.is_some() && other.rollout_group.as_ref() == group && other.name != service.name
+        });
+        let blocked = blocked || members.any(|other| !is_sound(other));
         match self.registry.version(&service.image) {
             Some(_) if blocked => Fate::Unclear,
             Some(version) => fate(version, service),
@@ -238,7 +249,7 @@ impl World {
         let Some(state) = self.caddy.table.get(name) else {
             return Some(format!("{name} has no route"));
         };
-        let listed = self.docker.list(self.now);
+        let listed = self.docker.list(self.now).replicas;
         let of_release = listed.iter().filter(|c| c.service == *name && c.release == release.id);
         let dials: BTreeSet<_> = of_release.flat_map(dials_of).collect();
         if state.route != *route || state.backend.dials != dials {

@@ -15,9 +15,9 @@ use std::{
 };
 
 use crate::domain::{
-    Container, ContainerId, Fingerprint, ProbeCheck, ReleaseId, RouteTable, Service, ServiceName,
-    Slot, Stack, Strategy,
-    snapshot::{ContainerState, Health, ProbeStanding},
+    Container, ContainerId, Fingerprint, GateKey, ProbeCheck, ReleaseId, RouteTable, Service,
+    ServiceName, Slot, Stack, Strategy,
+    snapshot::{ContainerState, Health, Measured, Measurement, ProbeStanding},
 };
 
 use super::{
@@ -37,6 +37,7 @@ pub enum Rule {
     S5,
     S6,
     S7,
+    S8,
     L1,
     L2,
 }
@@ -102,6 +103,10 @@ pub struct Oracle {
     unclear: BTreeSet<ServiceName>,
     /// Releases of which a container ended with exit code 0, and not by us.
     done: BTreeSet<(ServiceName, ReleaseId)>,
+    /// Gates that were seen to pass.
+    passed: BTreeSet<GateKey>,
+    /// Releases that a route was given.
+    promoted: BTreeSet<(ServiceName, ReleaseId)>,
     /// The store was lost at least once: earlier releases may be unknown.
     pub amnesia: bool,
 }
@@ -117,6 +122,17 @@ impl Oracle {
         self.done.insert((service, release));
     }
 
+    /// Notes that a job ended with exit code 0; false if it had done so before. With
+    /// the store lost, and its container removed, nobody can know.
+    pub fn job_succeeded(&mut self, key: GateKey) -> bool {
+        self.passed.insert(key) || self.amnesia
+    }
+
+    pub fn measured(&mut self, measured: &BTreeMap<GateKey, Measured>) {
+        let passed = measured.iter().filter(|(_, it)| matches!(it.last, Measurement::Passed(_)));
+        self.passed.extend(passed.map(|(key, _)| key.clone()));
+    }
+
     pub fn foreign_made(&mut self, id: ContainerId) {
         self.foreign.insert(id);
     }
@@ -127,7 +143,7 @@ impl Oracle {
 
     /// Returns somebody else's containers as if they carried our labels.
     pub fn foreign_as_ours(&self, docker: &Docker) -> Vec<Container> {
-        let listed = docker.list(0);
+        let listed = docker.list(0).replicas;
         let Some(template) = listed.first() else { return Vec::new() };
         let disguise = |id: &ContainerId| Container {
             id: id.clone(),

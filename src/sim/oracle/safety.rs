@@ -1,11 +1,11 @@
-//! S1 to S7, judged at every effect.
+//! S1 to S8, judged at every effect.
 
 use std::net::{IpAddr, SocketAddr};
 
 use crate::{
     domain::{
-        Backend, Container, ContainerId, Digest, ImageId, Memory, RouteState, RouteTable, Service,
-        ServiceKind, ServiceName,
+        Backend, Container, ContainerId, Digest, Gate, GateKey, ImageId, Memory, Phase, ReleaseId,
+        RouteState, RouteTable, Service, ServiceKind, ServiceName,
     },
     plan::NewContainer,
     sim::{
@@ -22,7 +22,7 @@ impl World {
         self.oracle.time_passed(&self.docker, &self.caddy, self.now);
     }
 
-    fn breaks(&mut self, rule: Rule, text: String) {
+    pub(crate) fn breaks(&mut self, rule: Rule, text: String) {
         self.trace.line(self.now, || format!("!! {rule:?}: {text}"));
         self.oracle.violation(rule, self.now, text);
     }
@@ -93,7 +93,7 @@ impl World {
     }
 
     fn broken_by_end_of(&self, container: &SimContainer) -> Option<(Rule, String)> {
-        let labels = container.ours()?;
+        let labels = container.ours().filter(|labels| labels.job.is_none())?;
         let (oracle, name) = (&self.oracle, &container.name);
         let Some(seen) = &oracle.knows.containers else {
             return Some((Rule::S5, format!("{name} goes and the engine could not be seen")));
@@ -164,6 +164,7 @@ impl World {
         for (name, state) in table {
             broken.extend(self.broken_by_route(name, &state.backend));
             broken.extend(self.broken_by_standby(name, state));
+            broken.extend(self.broken_by_promotion(name, &state.backend, table));
         }
         for name in self.caddy.table.keys().filter(|name| !table.contains_key(*name)) {
             broken.extend(self.broken_by_dropping(name));
@@ -182,6 +183,9 @@ impl World {
         }
         if broken.is_empty() {
             self.oracle.last_intended = table.clone();
+            let promoted =
+                table.iter().map(|(name, state)| (name.clone(), state.backend.release.clone()));
+            self.oracle.promoted.extend(promoted);
         }
         broken.into_iter().for_each(|(rule, text)| self.breaks(rule, text));
     }
@@ -228,6 +232,46 @@ impl World {
             }
         }
         None
+    }
+
+    /// S1: a release is promoted for the first time only with its gates passed, and
+    /// with all of its group.
+    fn broken_by_promotion(
+        &self,
+        name: &ServiceName,
+        backend: &Backend,
+        table: &RouteTable,
+    ) -> Option<(Rule, String)> {
+        let oracle = &self.oracle;
+        let service = oracle.declared(name)?;
+        let release = self.declared_release(service)?;
+        let is_promoted = |name: &ServiceName, release: &ReleaseId| {
+            oracle.promoted.contains(&(name.clone(), release.clone()))
+        };
+        if backend.release != release || is_promoted(name, &release) {
+            return None;
+        }
+        let is_open = |gate: &&Gate| {
+            let (service, gate) = (name.clone(), gate.id(Phase::PrePromotion));
+            !oracle.passed.contains(&GateKey { service, release: release.clone(), gate })
+        };
+        if let Some(gate) = service.rollout.pre_promotion.iter().find(is_open) {
+            return Some((Rule::S1, format!("{name} is promoted before `{gate}` has passed")));
+        }
+        let group = service.rollout_group.as_ref()?;
+        let services = oracle.knows.stack.as_ref()?.services.values();
+        let mut others = services.filter(|it| it.rollout_group.as_ref() == Some(group));
+        let late = others.find(|other| {
+            let wanted = self.declared_release(other);
+            let routed = table.get(&other.name).map(|state| &state.backend.release);
+            wanted.as_ref() != routed
+        })?;
+        Some((Rule::S1, format!("{name} is promoted without {} of its group", late.name)))
+    }
+
+    fn declared_release(&self, service: &Service) -> Option<ReleaseId> {
+        let version = self.registry.version(&service.image)?;
+        Some(service.release(version.digest(), version.image_id()).id)
     }
 
     /// S1 and S6: what catches was seen to be ready, and is another release.

@@ -8,12 +8,13 @@ use std::{
 
 use crate::{
     domain::{
-        ContainerSpec, DependsOn, Failover, ImageRef, Probe, ProbeCheck, Rollout, Route, Secret,
-        Service, ServiceKind, ServiceName, SlotChoice, Stack, Strategy,
+        ContainerSpec, DependsOn, Failover, Gate, GateCheck, ImageRef, Probe, ProbeCheck, Rollout,
+        Route, Secret, Service, ServiceKind, ServiceName, SlotChoice, Stack, Strategy,
+        gate::JobSpec,
         release::{Healthcheck, Mount, MountSource, NetworkAttachment, RestartPolicy},
         stack::{AdminEndpoint, FlipChoice, NameChoice, NetworkSpec, ProxyConfig, VolumeSpec},
     },
-    sim::world::{Shelf, Version, behaviour::Behaviour},
+    sim::world::{GateFate, Shelf, Version, behaviour::Behaviour},
 };
 
 const STACK: &str = "sim";
@@ -40,6 +41,32 @@ pub struct ServiceDraft {
     pub bake: Duration,
     pub scale_down_delay: Duration,
     pub depends_on: Option<(&'static str, DependsOn)>,
+    pub pre_promotion: Vec<GateDraft>,
+    pub post_promotion: Vec<GateDraft>,
+    pub group: Option<&'static str>,
+}
+
+/// A gate, as far as scenarios differ: what becomes of it is the version's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GateDraft {
+    Job,
+    Measured,
+}
+
+impl GateDraft {
+    fn gate(self) -> Gate {
+        let command = vec!["/check".to_owned()];
+        let check = match self {
+            GateDraft::Job => GateCheck::Job(JobSpec {
+                command: Some(command),
+                image: None,
+                environment: BTreeMap::new(),
+            }),
+            GateDraft::Measured => GateCheck::Exec { command },
+        };
+        let (interval, timeout) = (Duration::from_secs(2), Duration::from_secs(20));
+        Gate { check, interval, timeout, failure_limit: 0 }
+    }
 }
 
 impl ServiceDraft {
@@ -62,6 +89,9 @@ impl ServiceDraft {
             bake: Duration::from_secs(5),
             scale_down_delay: Duration::from_secs(8),
             depends_on: None,
+            pre_promotion: Vec::new(),
+            post_promotion: Vec::new(),
+            group: None,
         }
     }
 
@@ -97,7 +127,12 @@ impl ServiceDraft {
                 scale_down_delay: self.scale_down_delay,
                 auto_revert: true,
                 failover: Failover::Standby,
+                pre_promotion: self.pre_promotion.iter().map(|it| it.gate()).collect(),
+                post_promotion: self.post_promotion.iter().map(|it| it.gate()).collect(),
+                auto_promote: true,
             },
+            rollout_group: self.group.map(service_name),
+            standby: None,
             name,
         }
     }
@@ -162,7 +197,8 @@ pub fn stack_of(drafts: &[ServiceDraft]) -> Arc<Stack> {
 /// Returns one version of a service's image.
 pub fn version_of(name: &str, version: u32, behaviour: Behaviour) -> Version {
     let image = image(name, version);
-    Version { image, behaviour, shelf: Shelf::Present, pull_time: 800 }
+    let (gates, job_code) = (GateFate::Passes, 0);
+    Version { image, behaviour, shelf: Shelf::Present, pull_time: 800, gates, job_code }
 }
 
 pub fn service_name(name: &str) -> ServiceName {
@@ -188,8 +224,36 @@ pub enum Fate {
     Unclear,
 }
 
-/// Returns what must become of a version in a service.
+/// Returns what must become of a version in a service, whatever becomes of others.
 pub fn fate(version: &Version, service: &Service) -> Fate {
+    match ungated_fate(version, service) {
+        Fate::Healthy => gates_fate(version, service),
+        fate @ (Fate::Bad | Fate::Unclear) => fate,
+    }
+}
+
+fn gates_fate(version: &Version, service: &Service) -> Fate {
+    let before = service.rollout.pre_promotion.iter().map(|gate| {
+        let passes = match (gate.job(), version.gates) {
+            (Some(_), _) => version.job_code == 0,
+            (None, GateFate::Passes | GateFate::PassesAfter(_) | GateFate::FailsAfter(_)) => true,
+            (None, GateFate::Fails | GateFate::NeverAnswers) => false,
+        };
+        if passes { Fate::Healthy } else { Fate::Bad }
+    });
+    let after = service.rollout.post_promotion.iter().map(|gate| {
+        let passes = match (gate.job(), version.gates) {
+            (Some(_), _) => version.job_code == 0,
+            (None, GateFate::Passes | GateFate::PassesAfter(_)) => true,
+            (None, GateFate::Fails | GateFate::FailsAfter(_) | GateFate::NeverAnswers) => false,
+        };
+        // Without anything to go back to it goes on serving.
+        if passes { Fate::Healthy } else { Fate::Unclear }
+    });
+    before.chain(after).find(|fate| *fate != Fate::Healthy).unwrap_or(Fate::Healthy)
+}
+
+fn ungated_fate(version: &Version, service: &Service) -> Fate {
     match version.shelf {
         Shelf::Missing | Shelf::Denied => return Fate::Bad,
         Shelf::Present | Shelf::Flaky(_) | Shelf::RateLimited(_) | Shelf::LocalOnly => {}

@@ -6,11 +6,11 @@ use crate::{
     domain::{ProbeCheck, ServiceKind, Slot, SlotChoice, Strategy},
     sim::{
         faults::FaultPlan,
-        world::{Shelf, Version, behaviour::Behaviour, operator::Act},
+        world::{GateFate, Shelf, Version, behaviour::Behaviour, operator::Act},
     },
 };
 
-use super::{Scenario, ServiceDraft, stack_of, version_of};
+use super::{GateDraft, Scenario, ServiceDraft, stack_of, version_of};
 
 /// Milliseconds by which the first deployment of each scenario has settled.
 const SETTLED: i64 = 12_000;
@@ -32,6 +32,10 @@ pub fn all() -> Vec<Scenario> {
         superseded(),
         orphan(),
         job(),
+        gated_flip(),
+        failing_gate(),
+        failing_job(),
+        group(),
     ]
 }
 
@@ -160,4 +164,39 @@ fn job() -> Scenario {
     let mut scenario = upgrade("job", &draft, Behaviour::ExitsAfter { after: 300, code: 1 });
     scenario.catalog[0].behaviour = Behaviour::ExitsAfter { after: 300, code: 0 };
     scenario
+}
+
+fn gated(name: &'static str) -> ServiceDraft {
+    let gates = vec![GateDraft::Job, GateDraft::Measured];
+    ServiceDraft { pre_promotion: gates.clone(), post_promotion: gates, ..quick(name) }
+}
+
+fn gated_flip() -> Scenario {
+    let mut scenario = upgrade("gated flip", &gated("api"), Behaviour::ReadyAfter(300));
+    scenario.catalog[1].gates = GateFate::PassesAfter(1);
+    scenario
+}
+
+fn failing_gate() -> Scenario {
+    let mut scenario = upgrade("failing gate", &gated("api"), Behaviour::ReadyAfter(300));
+    scenario.catalog[1].gates = GateFate::Fails;
+    scenario
+}
+
+fn failing_job() -> Scenario {
+    let mut scenario = upgrade("failing job", &gated("api"), Behaviour::ReadyAfter(300));
+    scenario.catalog[1].job_code = 1;
+    scenario
+}
+
+/// Both members go on, then one of them fails.
+fn group() -> Scenario {
+    let both = |version| {
+        ["api", "web"].map(|name| ServiceDraft { version, group: Some("all"), ..quick(name) })
+    };
+    let mut catalog: Vec<Version> =
+        (1..=3).flat_map(|version| ["api", "web"].map(|name| sound(name, version))).collect();
+    catalog[5].behaviour = Behaviour::NeverReady;
+    let edits = [(SETTLED, both(2).to_vec()), (2 * SETTLED, both(3).to_vec())];
+    scenario("group", catalog, &both(1), &edits)
 }

@@ -6,12 +6,12 @@ use crate::{
     domain::{DependsOn, ProbeCheck, ServiceKind, Slot, SlotChoice, Strategy},
     sim::{
         faults::{Call, Fault, FaultPlan, Rate},
-        prng::Prng,
-        world::{Shelf, Version, behaviour::Behaviour, operator::Act},
+        prng::{self, Prng},
+        world::{GateFate, Shelf, Version, behaviour::Behaviour, operator::Act},
     },
 };
 
-use super::{Scenario, ServiceDraft, service_name, stack_of, version_of};
+use super::{GateDraft, Scenario, ServiceDraft, service_name, stack_of, version_of};
 
 const NAMES: [&str; 4] = ["api", "db", "job", "web"];
 const VERSIONS: u32 = 5;
@@ -25,7 +25,9 @@ pub fn generate(seed: u64) -> Scenario {
         let draft = first_draft(&mut prng, name, &drafts);
         drafts.push(draft);
     }
-    let catalog = catalog(&mut prng, &drafts);
+    let mut catalog = catalog(&mut prng, &drafts);
+    // Of a chance of their own, so that they leave the rest of a seed as it is.
+    gates(&mut Prng::new(prng::hash(seed, 0, 5)), &mut drafts, &mut catalog);
     let initial = stack_of(&drafts);
     let mut acts = edits(&mut prng, drafts);
     let end_of_edits = acts.last().map_or(0, |(at, _)| *at) + 20_000;
@@ -90,6 +92,43 @@ fn first_draft(prng: &mut Prng, name: &'static str, earlier: &[ServiceDraft]) ->
         draft.depends_on = Some((on.name, how));
     }
     draft
+}
+
+/// Gives some services gates, and some versions something to fail them with.
+fn gates(prng: &mut Prng, drafts: &mut [ServiceDraft], catalog: &mut [Version]) {
+    if !prng.chance(50) {
+        return;
+    }
+    for draft in drafts.iter_mut().filter(|draft| draft.kind == ServiceKind::LongRunning) {
+        let some = |prng: &mut Prng| {
+            let all = [GateDraft::Job, GateDraft::Measured];
+            let wanted = *prng.pick(&[0, 1, 2, 2]);
+            all.into_iter().skip(usize::from(prng.chance(50))).take(wanted).collect()
+        };
+        draft.pre_promotion = some(prng);
+        if prng.chance(50) {
+            draft.post_promotion = some(prng);
+        }
+        let may_be_grouped = draft.routed && draft.strategy == Strategy::BlueGreen;
+        if may_be_grouped && prng.chance(50) {
+            draft.group = Some("all");
+        }
+    }
+    for version in catalog {
+        if prng.chance(25) {
+            version.job_code = 1;
+        }
+        version.gates = *prng.pick(&[
+            GateFate::Passes,
+            GateFate::Passes,
+            GateFate::Passes,
+            GateFate::PassesAfter(3),
+            GateFate::FailsAfter(1),
+            GateFate::FailsAfter(3),
+            GateFate::Fails,
+            GateFate::NeverAnswers,
+        ]);
+    }
 }
 
 fn slot(prng: &mut Prng) -> SlotChoice {

@@ -15,7 +15,7 @@ use super::{
     world::{Version, operator::Act},
 };
 
-pub use draft::{Fate, ServiceDraft, fate, service_name, stack_of, version_of};
+pub use draft::{Fate, GateDraft, ServiceDraft, fate, service_name, stack_of, version_of};
 pub use generate::generate;
 
 /// One run, fully decided.

@@ -4,9 +4,9 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use crate::{
     domain::{
-        Container, ContainerId, ImageId,
+        Container, ContainerId, GateId, GateKey, ImageId,
         release::RestartPolicy,
-        snapshot::{ContainerState, Health},
+        snapshot::{ContainerState, Health, JobContainer},
     },
     plan::NewContainer,
 };
@@ -98,17 +98,16 @@ impl SimContainer {
         }
     }
 
-    /// Returns what the engine lists of it; None for one that is not ours.
-    pub fn listed(&self, now: i64) -> Option<Container> {
+    /// Returns the job's labels if it runs one.
+    pub fn job(&self) -> Option<(&NewContainer, &GateId)> {
         let labels = self.ours()?;
-        let state = match self.state {
-            State::Created => ContainerState::Created,
-            State::Running { since } => {
-                ContainerState::Running { health: self.health(labels, now, since) }
-            }
-            State::Restarting { .. } => ContainerState::Restarting,
-            State::Exited { code } => ContainerState::Exited { code },
-        };
+        Some((labels, labels.job.as_ref()?))
+    }
+
+    /// Returns what the engine lists of it; None for one that is no replica of ours.
+    pub fn listed(&self, now: i64) -> Option<Container> {
+        let labels = self.ours().filter(|labels| labels.job.is_none())?;
+        let state = self.listed_state(|since| self.health(labels, now, since));
         Some(Container {
             id: self.id.clone(),
             name: self.name.clone(),
@@ -126,6 +125,30 @@ impl SimContainer {
             calls_by_proxy: labels.hosts.keys().cloned().collect(),
             created_at: self.created_at / 1000,
         })
+    }
+
+    /// Returns what the engine lists of it if it runs a job.
+    pub fn listed_job(&self) -> Option<JobContainer> {
+        let (labels, gate) = self.job()?;
+        let (service, release) = (labels.service.clone(), labels.release.id.clone());
+        Some(JobContainer {
+            id: self.id.clone(),
+            name: self.name.clone(),
+            key: GateKey { service, release, gate: gate.clone() },
+            digest: labels.release.digest.clone(),
+            image_id: self.image_id.clone(),
+            state: self.listed_state(|_| None),
+            created_at: self.created_at / 1000,
+        })
+    }
+
+    fn listed_state(&self, health: impl Fn(i64) -> Option<Health>) -> ContainerState {
+        match self.state {
+            State::Created => ContainerState::Created,
+            State::Running { since } => ContainerState::Running { health: health(since) },
+            State::Restarting { .. } => ContainerState::Restarting,
+            State::Exited { code } => ContainerState::Exited { code },
+        }
     }
 
     fn health(&self, labels: &NewContainer, now: i64, since: i64) -> Option<Health> {

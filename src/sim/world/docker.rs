@@ -7,9 +7,9 @@ use std::{
 
 use crate::{
     domain::{
-        Container, ContainerId, ImageId, Subnet,
+        ContainerId, ImageId, Subnet,
         release::RestartPolicy,
-        snapshot::{AddressRange, Failure, FailureKind, Gateway, HostNetwork},
+        snapshot::{AddressRange, Failure, FailureKind, Gateway, HostNetwork, Listed},
     },
     plan::NewContainer,
 };
@@ -57,8 +57,12 @@ pub enum Start {
 }
 
 impl Docker {
-    pub fn list(&self, now: i64) -> Vec<Container> {
-        self.containers.values().filter_map(|container| container.listed(now)).collect()
+    pub fn list(&self, now: i64) -> Listed {
+        let containers = || self.containers.values();
+        Listed {
+            replicas: containers().filter_map(|container| container.listed(now)).collect(),
+            jobs: containers().filter_map(SimContainer::listed_job).collect(),
+        }
     }
 
     pub fn all(&self) -> impl Iterator<Item = &SimContainer> {
@@ -329,10 +333,13 @@ fn octet(network: &str) -> u8 {
     u8::try_from(network.len() % 200).expect("less than 200")
 }
 
-/// Returns whether both are the same replica, wherever it is to stand.
+/// Returns whether both are the same replica or job, wherever it is to stand.
 fn is_same(one: &NewContainer, other: &NewContainer) -> bool {
-    let (addresses, hosts) = (other.addresses.clone(), other.hosts.clone());
-    NewContainer { addresses, hosts, ..one.clone() } == *other
+    let identity = |it: &NewContainer| {
+        let release = it.release.id.clone();
+        (it.service.clone(), it.slot, release, it.replica, it.job.clone())
+    };
+    identity(one) == identity(other)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,6 +8,7 @@ pub mod behaviour;
 mod caddy;
 mod container;
 mod docker;
+pub mod gates;
 pub mod operator;
 mod probes;
 mod registry;
@@ -18,16 +19,17 @@ use std::{sync::Arc, task::Waker};
 pub use caddy::{Caddy, FOREIGN_ROUTES};
 pub use container::{Owner, SimContainer, State};
 pub use docker::{Change, Creation, Docker, Start};
+pub use gates::{GateDesk, GateFate};
 pub use probes::ProbeDesk;
 pub use registry::{Registry, Shelf, Version};
 
-use crate::domain::{Memory, Stack};
+use crate::domain::{GateTarget, Memory, Stack};
 
 use super::{
     counters::{Counters, Feature},
     faults::FaultPlan,
     mutant::Mutant,
-    oracle::Oracle,
+    oracle::{Oracle, Rule},
     scenario::Scenario,
     trace::Trace,
 };
@@ -48,6 +50,7 @@ pub struct World {
     /// The memory as it was last saved, serialised as the store does.
     pub store: Option<Memory>,
     pub probes: ProbeDesk,
+    pub gates: GateDesk,
     pub faults: FaultPlan,
     /// How many calls were made so far.
     pub calls: u64,
@@ -76,6 +79,7 @@ impl World {
             file: Ok(Arc::clone(&scenario.initial)),
             store: None,
             probes: ProbeDesk::default(),
+            gates: GateDesk::default(),
             faults: scenario.faults.clone(),
             calls: 0,
             crashed: false,
@@ -99,6 +103,7 @@ impl World {
     pub fn crash(&mut self) {
         self.crashed = true;
         self.probes = ProbeDesk::default();
+        self.gates = GateDesk::default();
         self.sleepers.clear();
         if self.registry.cancel_pulls() > 0 {
             self.counters.feature(Feature::PullCutByCrash);
@@ -118,6 +123,7 @@ impl World {
             self.docker.next_event(),
             self.registry.next_event(),
             self.probes.next_event(),
+            self.gates.next_event(),
             sleepers,
         ];
         parts.into_iter().flatten().min()
@@ -126,7 +132,13 @@ impl World {
     /// Tells the oracle of a container that was not stopped by us and has ended.
     fn note_end(&mut self, id: &crate::domain::ContainerId) {
         let Some(container) = self.docker.get(id).filter(|c| c.ended_well()) else { return };
-        if let Some(labels) = container.ours() {
+        if let Some(job) = container.listed_job() {
+            self.counters.feature(Feature::JobSucceeded);
+            let name = container.name.clone();
+            if !self.oracle.job_succeeded(job.key) {
+                self.breaks(Rule::S8, format!("{name} succeeded for a second time"));
+            }
+        } else if let Some(labels) = container.ours() {
             self.oracle.ended_well(labels.service.clone(), labels.release.id.clone());
         }
     }
@@ -173,6 +185,13 @@ impl World {
             })
         });
         self.woken |= news;
+        let registry = &self.registry;
+        let fate = |target: &GateTarget| {
+            let version =
+                docker.get(&target.replica).and_then(|c| registry.version_of(&c.image_id));
+            version.map_or(GateFate::NeverAnswers, |version| version.gates)
+        };
+        self.woken |= self.gates.advance(now, fate);
         self.oracle.time_passed(&self.docker, &self.caddy, now);
         let (due, sleepers): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.sleepers).into_iter().partition(|(at, _)| *at <= now);

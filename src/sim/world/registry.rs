@@ -9,7 +9,7 @@ use crate::domain::{
     snapshot::{Disk, Failure, FailureKind, LocalImage},
 };
 
-use super::behaviour::Behaviour;
+use super::{behaviour::Behaviour, gates::GateFate};
 
 /// What the registry answers to a pull.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +35,10 @@ pub struct Version {
     pub shelf: Shelf,
     /// How long a pull takes, in milliseconds.
     pub pull_time: i64,
+    /// How its gates' measurements come out.
+    pub gates: GateFate,
+    /// The code with which its jobs end.
+    pub job_code: i64,
 }
 
 impl Version {

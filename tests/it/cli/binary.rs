@@ -11,7 +11,7 @@ use std::{
 use quaymaster::{
     domain::{
         Fingerprint, Memory, ServiceName, StackName,
-        memory::{Hold, ServiceMemory},
+        memory::{HeldBy, Hold, ServiceMemory},
     },
     ports::Ledger,
     store::Store,
@@ -96,6 +96,8 @@ fn a_retry_without_a_controller_is_remembered_for_the_next_one() {
         image: "web:1".parse().expect("an image"),
         reason: "it never got ready".to_owned(),
         log: Vec::new(),
+        gates: Vec::new(),
+        by: HeldBy::Failure,
         at_unix_ms: 0,
     };
     let held = ServiceMemory { hold: Some(hold), ..ServiceMemory::default() };

@@ -76,9 +76,11 @@ fn settled(stack: &Stack) -> (Snapshot, Memory) {
     let snapshot = Snapshot {
         containers: Observed::Known(containers),
         proxy: Observed::Known(ProxyState { intact: true, ..ProxyState::default() }),
+        jobs: Vec::new(),
         in_flight: Observed::Unknown(ObserveFailure::NotAsked),
         host: Observed::Known(Host::default()),
         probes: BTreeMap::new(),
+        measured: BTreeMap::new(),
         pulls: BTreeMap::new(),
         outcomes: Vec::new(),
         busy: BTreeMap::new(),

@@ -5,7 +5,9 @@ use quaymaster::{
         Declared, FileStanding, HoldStatus, PartStanding, ProxyStanding, ReplicaCount,
         ServiceStatus, SlotStatus, Slots, StatusReport,
     },
-    domain::{Digest, ImageRef, ReleaseId, Slot, Strategy, snapshot::FlipMechanism},
+    domain::{
+        Digest, ImageRef, ReleaseId, Slot, Strategy, memory::HeldBy, snapshot::FlipMechanism,
+    },
     plan::ServiceState,
 };
 
@@ -39,6 +41,8 @@ pub fn every_state() -> StatusReport {
         log: (1..=12)
             .map(|n| format!("line {n} of what it said before it gave up for want of a queue"))
             .collect(),
+        gates: Vec::new(),
+        by: HeldBy::Failure,
         at_unix_ms: 1_795_258_800_000,
     });
 
@@ -97,6 +101,7 @@ pub fn service(name: &str, image_text: &str) -> ServiceStatus {
         waiting_on: Vec::new(),
         barriers: Vec::new(),
         declared: Declared { image: image.clone(), slot: None },
+        gates: Vec::new(),
         hosts: vec![format!("{name}.example.com")],
         name_answered: None,
         replicas: ReplicaCount { ready: 1, declared: 1 },

@@ -143,6 +143,9 @@ async fn requests_reach_the_loop_and_its_words_come_back() {
                 Request::Rollback(name, reply) => {
                     let _ = reply.send(Err(Refusal::NothingEarlier(name)));
                 }
+                Request::Promote(name, reply) => {
+                    let _ = reply.send(Err(Refusal::PromotedByItself(name)));
+                }
                 Request::History(reply) => {
                     let _ = reply.send(vec![told.clone()]);
                 }
@@ -157,6 +160,8 @@ async fn requests_reach_the_loop_and_its_words_come_back() {
     let ClientError::Refused { error, hint } = refused else { panic!("{refused:?}") };
     assert_eq!(error, Refusal::NothingEarlier(worker.clone()).to_string());
     assert!(hint.expect("a hint").contains("quaymaster history worker"));
+    let refused = client.promote(&worker).await.expect_err("refused");
+    assert_eq!(refused.to_string(), Refusal::PromotedByItself(worker.clone()).to_string());
     assert_eq!(client.history(None).await.expect("followed"), std::slice::from_ref(&event));
     assert_eq!(client.history(Some(&worker)).await.expect("followed"), [event]);
     assert_eq!(client.history(Some(&other)).await.expect("followed"), []);

@@ -9,7 +9,7 @@ use quaymaster::{
         release::{
             Healthcheck, Logging, Mount, MountSource, PortProtocol, PublishedPort, Resources,
         },
-        snapshot::{ContainerState, FailureKind, Health},
+        snapshot::{ContainerState, FailureKind, Health, Listed},
         stack::{NetworkSpec, VolumeSpec},
     },
     plan::NewContainer,
@@ -62,7 +62,7 @@ async fn a_replica_lives_from_creation_to_removal() {
     engine.stop(&created.id, Some(SECOND)).await.expect("a stopped one counts as stopped");
 
     engine.remove(&created.id).await.expect("removed");
-    assert_eq!(engine.containers().await.expect("listed"), []);
+    assert_eq!(engine.containers().await.expect("listed"), Listed::default());
     engine.remove(&created.id).await.expect("one that is gone counts as removed");
     engine.stop(&created.id, None).await.expect("one that is gone counts as stopped");
 }
@@ -381,7 +381,7 @@ async fn what_is_not_ours_is_not_seen() {
     let other = Berth::new();
     let engine = berth.docker().await;
     berth.running(&engine, &["serve"]).await;
-    assert_eq!(other.docker().await.containers().await.expect("listed"), []);
+    assert_eq!(other.docker().await.containers().await.expect("listed"), Listed::default());
     let absent = ContainerId("0".repeat(64));
     engine.remove(&absent).await.expect("gone");
     let digest: Digest = format!("sha256:{}", "0".repeat(64)).parse().expect("a digest");

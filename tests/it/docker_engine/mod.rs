@@ -77,6 +77,7 @@ impl Berth {
             service: "web".parse().expect("a name"),
             slot: Slot::Blue,
             replica: 1,
+            job: None,
             release: Release::new(image, id.clone(), id, spec),
             addresses: BTreeMap::new(),
             hosts: BTreeMap::new(),
@@ -135,7 +136,7 @@ fn inspect(id: &ContainerId) -> serde_json::Value {
 
 /// Returns the stack's one container.
 async fn only(engine: &Docker) -> Container {
-    let mut containers = engine.containers().await.expect("listed");
+    let mut containers = engine.containers().await.expect("listed").replicas;
     assert_eq!(containers.len(), 1, "{containers:?}");
     containers.remove(0)
 }

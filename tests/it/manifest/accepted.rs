@@ -43,7 +43,7 @@ fn the_smallest_service_gets_every_default() {
 }
 
 #[test]
-fn designs_own_example_is_read_once_its_gates_are_left_out() {
+fn designs_own_example_is_read() {
     let stack = accepted(
         r#"
 name: dev-tools
@@ -61,6 +61,11 @@ services:
     deploy: { replicas: 2 }
     rollout:
       strategy: blue-green                        # blue-green | rolling | recreate
+      pre_promotion:
+        - job: { command: ["./migrate"], timeout: 5m }
+        - prometheus: { url: "http://127.0.0.1:9090", query: "up{job='x'}", condition: ">= 1" }
+      post_promotion:
+        - http: { url: "https://cloud.langfuse.com/api/public/health", status: 200 }
       scale_down_delay: 1h
   postgres:
     image: postgres:15-alpine
@@ -73,6 +78,8 @@ volumes: { postgres-data: {} }
     assert_eq!(orchestrator.slot, SlotChoice::Declared(Slot::Blue));
     assert_eq!(orchestrator.replicas, 2);
     assert_eq!(orchestrator.rollout.bake, 120 * SECOND);
+    assert_eq!(orchestrator.rollout.pre_promotion.len(), 2);
+    assert_eq!(orchestrator.rollout.post_promotion.len(), 1);
     assert_eq!(orchestrator.rollout.scale_down_delay, 3600 * SECOND);
     let route = orchestrator.route.as_ref().unwrap();
     assert_eq!((route.hosts[0].as_str(), route.path.as_str()), ("orchestrator.example.com", "/*"));

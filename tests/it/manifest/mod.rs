@@ -2,6 +2,7 @@
 //! and how that reads.
 
 mod accepted;
+mod gates;
 mod hostile;
 mod refused;
 mod report;
@@ -77,6 +78,21 @@ fn problem(text: &str) -> Problem {
         [problem] => problem.clone(),
         _ => panic!("not one problem:\n{text}\n{report}"),
     }
+}
+
+/// Checks a whole file: where the one problem is, and pieces of what is said.
+#[track_caller]
+fn file_is_refused(text: &str, (line, column): (usize, usize), message: &str, help: &str) {
+    let problem = problem(text);
+    assert_eq!((problem.line, problem.column), (line, column), "{text}\n{problem:?}");
+    assert!(problem.message.contains(message), "{text}\n{problem:?}");
+    assert!(problem.help.contains(help), "{text}\n{problem:?}");
+}
+
+/// Checks lines of a service. The place is counted within these lines.
+#[track_caller]
+fn lines_are_refused(lines: &str, (line, column): (usize, usize), message: &str, help: &str) {
+    file_is_refused(&stack_with(lines), (line + FIRST_LINE - 1, column + 4), message, help);
 }
 
 /// Returns a stack of one service, `web`, with these lines in it.

@@ -3,22 +3,10 @@
 
 use quaymaster::domain::manifest::AllowDeleteAll;
 
-use super::{CANARY, FIRST_LINE, accepted, problem, read, read_bytes, refused, stack_with};
-
-/// Checks a whole file: where the one problem is, and pieces of what is said.
-#[track_caller]
-fn file_is_refused(text: &str, (line, column): (usize, usize), message: &str, help: &str) {
-    let problem = problem(text);
-    assert_eq!((problem.line, problem.column), (line, column), "{text}\n{problem:?}");
-    assert!(problem.message.contains(message), "{text}\n{problem:?}");
-    assert!(problem.help.contains(help), "{text}\n{problem:?}");
-}
-
-/// Checks lines of a service. The place is counted within these lines.
-#[track_caller]
-fn lines_are_refused(lines: &str, (line, column): (usize, usize), message: &str, help: &str) {
-    file_is_refused(&stack_with(lines), (line + FIRST_LINE - 1, column + 4), message, help);
-}
+use super::{
+    CANARY, accepted, file_is_refused, lines_are_refused, problem, read, read_bytes, refused,
+    stack_with,
+};
 
 #[test]
 fn a_syntax_error_names_its_line() {
@@ -432,13 +420,9 @@ fn unknown_words_get_the_known_ones() {
 #[test]
 fn keys_of_later_versions_are_refused_and_not_ignored() {
     for (lines, column) in [
-        ("rollout: { pre_promotion: [] }", 12),
-        ("rollout: { post_promotion: [] }", 12),
-        ("rollout: { auto_promote: false }", 12),
         ("standby: { image: a }", 1),
         ("x-quaymaster: {}", 1),
         ("route: { host: a.example, port: 1, preview: {} }", 36),
-        ("rollout_group: all", 1),
         ("hosts: [a]", 1),
         ("slots: {}", 1),
         ("secrets: [a]", 1),

@@ -4,6 +4,7 @@ mod addresses;
 mod around;
 mod blue_green;
 mod drain;
+mod gates;
 mod names;
 mod recreate;
 mod rolling;

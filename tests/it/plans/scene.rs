@@ -81,7 +81,12 @@ pub fn service(name: &str) -> Service {
             scale_down_delay: Duration::from_secs(100),
             auto_revert: true,
             failover: Failover::Standby,
+            pre_promotion: Vec::new(),
+            post_promotion: Vec::new(),
+            auto_promote: true,
         },
+        rollout_group: None,
+        standby: None,
     }
 }
 
@@ -138,6 +143,7 @@ impl Scene {
             seen: Snapshot {
                 containers: Observed::Known(Vec::new()),
                 proxy: Observed::Known(ProxyState { intact: true, ..ProxyState::default() }),
+                jobs: Vec::new(),
                 in_flight: Observed::Unknown(ObserveFailure::NotAsked),
                 host: Observed::Known(Host {
                     images,
@@ -147,6 +153,7 @@ impl Scene {
                     listening: None,
                 }),
                 probes: BTreeMap::new(),
+                measured: BTreeMap::new(),
                 pulls: BTreeMap::new(),
                 outcomes: Vec::new(),
                 busy: BTreeMap::new(),

@@ -166,6 +166,17 @@ impl RunningCaddy {
         }
     }
 
+    /// Returns the certificate of its internal authority, once there is one.
+    pub async fn authority(&self) -> PathBuf {
+        let path = self.home.path().join("caddy/pki/authorities/local/root.crt");
+        let deadline = Instant::now() + START_LIMIT;
+        while !path.is_file() {
+            assert!(Instant::now() < deadline, "Caddy makes no authority");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        path
+    }
+
     /// Returns whether this is a Caddy from before 2.7.
     pub fn cuts_streams(&self) -> bool {
         self.version() < (2, 7)

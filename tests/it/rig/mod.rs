@@ -5,6 +5,7 @@
 pub mod backend;
 pub mod caddy;
 pub mod port;
+pub mod prometheus;
 pub mod registry;
 pub mod tap;
 pub mod tiny;

@@ -16,7 +16,8 @@ fn is_caught(mutant: Mutant, rule: Rule) -> bool {
 fn each_mutant_breaks_the_rule_it_is_about() {
     let rules = Mutant::ALL.map(|mutant| {
         let rule = match mutant {
-            Mutant::SkipReadiness => Rule::S1,
+            Mutant::SkipReadiness | Mutant::SkipGates => Rule::S1,
+            Mutant::RunJobsAgain => Rule::S8,
             Mutant::SkipDrain | Mutant::CountNothing | Mutant::StopTheRouted => Rule::S2,
             Mutant::UnknownProxyIsEmpty => Rule::S5,
             Mutant::MixReleases => Rule::S6,
