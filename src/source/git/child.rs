@@ -245,7 +245,7 @@ impl Git {
             .await
             .map_err(|_| GitError::TooSlow { what: what(), after: deadline })?;
         let (stdout, stderr, status) = ended.map_err(GitError::NotRun)?;
-        group.is_gone();
+        group.forget();
         if !status.success() {
             let said = self.remote.redacted(&String::from_utf8_lossy(&stderr.bytes));
             let said = essence(&said);
@@ -266,7 +266,8 @@ impl Group {
         Group(id.and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw))
     }
 
-    fn is_gone(mut self) {
+    /// It has ended: its number may be another's by now.
+    fn forget(mut self) {
         self.0 = None;
     }
 }

@@ -201,3 +201,40 @@ fn a_flip_of_a_slot_that_nobody_declared_is_refused() {
     let file = folder.path().join("quaymaster.yaml");
     assert_eq!(fs::read_to_string(file).expect("readable"), GOOD);
 }
+
+#[test]
+fn a_repository_that_cannot_be_read_is_said_at_once() {
+    let cases = [
+        (&["--git=file:///there/is/none.git"][..], 1, "cannot be asked for main"),
+        (&["--git=--upload-pack=evil"], 2, "git would take for an option"),
+        (&["--git=/srv/s.git", "--path=../s.yaml"], 2, "is not a path inside a repository"),
+        (&["--git=/srv/s.git", "--branch=a..b"], 2, "is not the name of a branch"),
+    ];
+    for (arguments, code, said) in cases {
+        for command in ["run", "apply"] {
+            let output = quaymaster(&[&[command], arguments].concat());
+            assert_eq!(output.status.code(), Some(code), "{arguments:?}: {}", text(&output.stderr));
+            assert!(text(&output.stderr).contains(said), "{}", text(&output.stderr));
+            assert_eq!(text(&output.stdout), "");
+        }
+    }
+}
+
+#[test]
+fn a_secret_that_is_none_keeps_the_controller_from_starting() {
+    let folder = folder_with(GOOD);
+    let token = folder.path().join("token");
+    fs::write(&token, "a token\n").expect("writable");
+    let run = |mode| {
+        fs::set_permissions(&token, fs::Permissions::from_mode(mode)).expect("ours");
+        let output =
+            quaymaster_in(folder.path(), &["run", "--listen=0", "--status-token-file=token"]);
+        (output.status.code(), text(&output.stderr))
+    };
+    let (code, said) = run(0o644);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("everybody on this host can read token"), "{said}");
+    assert!(said.contains("chmod 600"), "{said}");
+    // Then it is Docker that is missing.
+    assert_eq!(run(0o600).0, Some(1));
+}
