@@ -201,6 +201,8 @@ impl Git {
             .env("SSH_ASKPASS_REQUIRE", "never")
             .env("GCM_INTERACTIVE", "never")
             .env("GIT_PAGER", "cat")
+            // What is put on the disk is not fetched for it.
+            .env("GIT_LFS_SKIP_SMUDGE", "1")
             .env("LC_ALL", "C");
         for setting in SETTINGS {
             command.args(["-c", setting]);

@@ -238,3 +238,39 @@ fn a_secret_that_is_none_keeps_the_controller_from_starting() {
     // Then it is Docker that is missing.
     assert_eq!(run(0o600).0, Some(1));
 }
+
+#[test]
+fn ssh_asks_nobody_unless_the_user_says_how_to_run_it() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let log = folder.path().join("log");
+    let tool = |name: &str| {
+        let path = folder.path().join(name);
+        let script = format!("#!/bin/sh\necho {name} \"$@\" >> '{}'\nexit 255\n", log.display());
+        fs::write(&path, script).expect("writable");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("ours");
+        path
+    };
+    tool("ssh");
+    let own = tool("own-ssh");
+    let ask = |command: Option<&Path>| {
+        let mut quaymaster = Command::new(env!("CARGO_BIN_EXE_quaymaster"));
+        quaymaster
+            .current_dir(folder.path())
+            .env_clear()
+            .env("PATH", format!("{}:/usr/bin:/bin", folder.path().display()))
+            .envs(command.map(|path| ("GIT_SSH_COMMAND", path)))
+            // What would lead git elsewhere is not obeyed.
+            .env("GIT_DIR", "/nowhere")
+            .env("GIT_WORK_TREE", "/nowhere")
+            .args(["run", "--state-dir", "state", "--git", "git@git.example.com:shop/state.git"]);
+        let output = quaymaster.output().expect("the binary runs");
+        assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+        let said = fs::read_to_string(&log).expect("ssh was called");
+        fs::remove_file(&log).expect("there");
+        said
+    };
+    let said = ask(None);
+    assert!(said.starts_with("ssh ") && said.contains("-oBatchMode=yes"), "{said}");
+    let said = ask(Some(&own));
+    assert!(said.starts_with("own-ssh ") && !said.contains("BatchMode"), "{said}");
+}
