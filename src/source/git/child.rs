@@ -201,6 +201,8 @@ impl Git {
             .env("SSH_ASKPASS_REQUIRE", "never")
             .env("GCM_INTERACTIVE", "never")
             .env("GIT_PAGER", "cat")
+            // What is put on the disk is not fetched for it.
+            .env("GIT_LFS_SKIP_SMUDGE", "1")
             .env("LC_ALL", "C");
         for setting in SETTINGS {
             command.args(["-c", setting]);
@@ -219,7 +221,9 @@ impl Git {
         arguments: &[&str],
         deadline: Duration,
     ) -> Result<Vec<u8>, GitError> {
-        let what = || arguments.first().copied().unwrap_or_default().to_owned();
+        // Before its name stand only settings.
+        let is_name = |argument: &&&str| !argument.starts_with('-') && !argument.contains('=');
+        let what = || arguments.iter().find(is_name).copied().unwrap_or_default().to_owned();
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -264,6 +268,7 @@ impl Group {
         Group(id.and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw))
     }
 
+    /// It has ended: its number may be another's by now.
     fn forget(mut self) {
         self.0 = None;
     }

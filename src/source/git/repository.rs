@@ -37,6 +37,10 @@ const FOLDER: &str = ".from-git";
 /// Enough that no two sources of a host are taken for one.
 const KEY_DIGITS: usize = 16;
 
+/// Beyond these, what is fetched is put together and what is old thrown away.
+const MAX_LOOSE_OBJECTS: u32 = 500;
+const MAX_PACKS: u32 = 10;
+
 /// Why the repository cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum RepositoryError {
@@ -71,9 +75,12 @@ impl Repository {
         path: &str,
     ) -> Result<Repository, RepositoryError> {
         let key = Fingerprint::of(&(remote.shown(), branch, path));
+        // git is started in other folders, and a mount names its source from the root.
+        let state_dir = std::path::absolute(state_dir)
+            .map_err(|source| RepositoryError::Folder { path: state_dir.to_owned(), source })?;
         let folder = state_dir.join(FOLDER).join(&key.as_str()[..KEY_DIGITS]);
         let at_folder = |source| RepositoryError::Folder { path: folder.clone(), source };
-        make_private(state_dir, &folder).map_err(at_folder)?;
+        make_private(&state_dir, &folder).map_err(at_folder)?;
         let lock = File::create(folder.join("lock")).map_err(at_folder)?;
         if let Err(error) = flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             return Err(match error {
@@ -158,9 +165,16 @@ impl Repository {
 
     /// Throws away what no name of ours leads to, once that is worth it.
     pub async fn tidy(&self) -> Result<(), GitError> {
-        let settings = ["-c", "gc.auto=500", "-c", "gc.autoPackLimit=12"];
-        let call = ["-c", "gc.pruneExpire=now", "gc", "--auto", "--quiet"];
-        self.git.local(&[&settings[..], &call[..]].concat()).await.map(drop)
+        // git's own `gc --auto` guesses from a sample, and would be late here.
+        let told = self.git.line(&["count-objects", "-v"]).await?;
+        let count = |name: &str| {
+            let line = told.lines().find_map(|line| line.strip_prefix(name));
+            line.and_then(|count| count.trim().parse::<u32>().ok()).unwrap_or(0)
+        };
+        if count("count:") > MAX_LOOSE_OBJECTS || count("packs:") > MAX_PACKS {
+            self.git.local(&["gc", "--quiet", "--prune=now"]).await?;
+        }
+        Ok(())
     }
 }
 

@@ -71,3 +71,44 @@ fn the_file_has_a_default() {
     let Command::Plan(args) = cli.command else { panic!("not plan") };
     assert_eq!(args.file.file.to_str(), Some("quaymaster.yaml"));
 }
+
+#[test]
+fn a_file_is_on_this_host_or_in_git_and_not_both() {
+    let parsed = |line: &str| Cli::try_parse_from(format!("quaymaster {line}").split(' '));
+    let cli = parsed("run --git https://git.example.com/s.git --branch prod").expect("in Git");
+    let Command::Run(run) = cli.command else { panic!("it is `run`") };
+    let git = run.converge.git;
+    assert_eq!((git.branch.as_str(), git.path.as_str()), ("prod", "quaymaster.yaml"));
+    assert_eq!(git.interval, std::time::Duration::from_secs(60));
+    assert!(parsed("apply --git /srv/s.git --timeout 1m").is_ok());
+    assert!(parsed("run --listen 9180").is_ok(), "a health check needs no Git");
+    for wrong in [
+        "run a.yaml --git u",
+        "run --branch prod",
+        "run --allow-force",
+        "run --git u --interval 10ms",
+        "run --git u --webhook-secret-file f",
+        "run --listen 9180 --webhook-secret-file f",
+        "run --status-token-file f",
+        "run --listen nowhere",
+        "wait --commit main",
+        "wait --token-file f",
+    ] {
+        assert!(parsed(wrong).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn a_port_alone_is_for_this_host_alone() {
+    let address = |text: &str| {
+        let line = ["quaymaster", "run", "--listen", text];
+        match Cli::try_parse_from(line).expect("an address").command {
+            Command::Run(run) => run.listen.listen.expect("it was given").to_string(),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(address("9180"), "127.0.0.1:9180");
+    assert_eq!(address(":9180"), "127.0.0.1:9180");
+    assert_eq!(address("0.0.0.0:80"), "0.0.0.0:80");
+    assert_eq!(address("[::1]:80"), "[::1]:80");
+}

@@ -241,3 +241,76 @@ fn a_flip_of_a_slot_that_nobody_declared_is_refused() {
     let file = folder.path().join("quaymaster.yaml");
     assert_eq!(fs::read_to_string(file).expect("readable"), GOOD);
 }
+
+#[test]
+fn a_repository_that_cannot_be_read_is_said_at_once() {
+    let cases = [
+        (&["--git=file:///there/is/none.git"][..], 1, "cannot be asked for main"),
+        (&["--git=--upload-pack=evil"], 2, "git would take for an option"),
+        (&["--git=/srv/s.git", "--path=../s.yaml"], 2, "is not a path inside a repository"),
+        (&["--git=/srv/s.git", "--branch=a..b"], 2, "is not the name of a branch"),
+    ];
+    for (arguments, code, said) in cases {
+        for command in ["run", "apply"] {
+            let output = quaymaster(&[&[command], arguments].concat());
+            assert_eq!(output.status.code(), Some(code), "{arguments:?}: {}", text(&output.stderr));
+            assert!(text(&output.stderr).contains(said), "{}", text(&output.stderr));
+            assert_eq!(text(&output.stdout), "");
+        }
+    }
+}
+
+#[test]
+fn a_secret_that_is_none_keeps_the_controller_from_starting() {
+    let folder = folder_with(GOOD);
+    let token = folder.path().join("token");
+    fs::write(&token, "a token\n").expect("writable");
+    let run = |mode| {
+        fs::set_permissions(&token, fs::Permissions::from_mode(mode)).expect("ours");
+        let output =
+            quaymaster_in(folder.path(), &["run", "--listen=0", "--status-token-file=token"]);
+        (output.status.code(), text(&output.stderr))
+    };
+    let (code, said) = run(0o644);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("everybody on this host can read token"), "{said}");
+    assert!(said.contains("chmod 600"), "{said}");
+    // Then it is Docker that is missing.
+    assert_eq!(run(0o600).0, Some(1));
+}
+
+#[test]
+fn ssh_asks_nobody_unless_the_user_says_how_to_run_it() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let log = folder.path().join("log");
+    let tool = |name: &str| {
+        let path = folder.path().join(name);
+        let script = format!("#!/bin/sh\necho {name} \"$@\" >> '{}'\nexit 255\n", log.display());
+        fs::write(&path, script).expect("writable");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("ours");
+        path
+    };
+    tool("ssh");
+    let own = tool("own-ssh");
+    let ask = |command: Option<&Path>| {
+        let mut quaymaster = Command::new(env!("CARGO_BIN_EXE_quaymaster"));
+        quaymaster
+            .current_dir(folder.path())
+            .env_clear()
+            .env("PATH", format!("{}:/usr/bin:/bin", folder.path().display()))
+            .envs(command.map(|path| ("GIT_SSH_COMMAND", path)))
+            // What would lead git elsewhere is not obeyed.
+            .env("GIT_DIR", "/nowhere")
+            .env("GIT_WORK_TREE", "/nowhere")
+            .args(["run", "--state-dir", "state", "--git", "git@git.example.com:shop/state.git"]);
+        let output = quaymaster.output().expect("the binary runs");
+        assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+        let said = fs::read_to_string(&log).expect("ssh was called");
+        fs::remove_file(&log).expect("there");
+        said
+    };
+    let said = ask(None);
+    assert!(said.starts_with("ssh ") && said.contains("-oBatchMode=yes"), "{said}");
+    let said = ask(Some(&own));
+    assert!(said.starts_with("own-ssh ") && !said.contains("BatchMode"), "{said}");
+}

@@ -11,8 +11,9 @@ use quaymaster::{
         report,
         view::{self, Page, Palette},
     },
+    controller::StatusReport,
     domain::{
-        Slot,
+        Commit, GitStanding, Slot,
         memory::{Event, EventKind},
         snapshot::{FlipMechanism, NameMechanism},
     },
@@ -255,4 +256,57 @@ fn an_error_says_what_failed_and_what_to_type_next() {
 #[test]
 fn a_service_without_a_reason_to_wait_says_nothing() {
     assert_eq!(view::status::what_next(&service("a", "a:1")), "");
+}
+
+fn from_git() -> StatusReport {
+    let commit: Commit = "0123456789abcdef0123456789abcdef01234567".parse().expect("a commit");
+    let mut report = every_state();
+    report.commit = Some(commit.clone());
+    report.file.git = Some(GitStanding {
+        url: "https://git.example.com/shop/state.git".to_owned(),
+        branch: "main".to_owned(),
+        path: "stacks/prod.yaml".to_owned(),
+        commit,
+        subject: "shop: \u{1b}[31mv2".to_owned(),
+        committed_at_unix_ms: report.at_unix_ms - 130_000,
+        fetched_at_unix_ms: None,
+        trouble: None,
+    });
+    report
+}
+
+#[test]
+fn a_commit_stands_where_the_file_would() {
+    let mut report = from_git();
+    let lines = view::status::render(PIPE, &report, 8);
+    let line = "git: https://git.example.com/shop/state.git main @ 0123456 \"shop: v2\" 2 min ago \
+                · stacks/prod.yaml · Caddy 2.11.7 · flips by switch file";
+    assert_eq!(lines[1], line);
+    let before = report.clone();
+    let git = report.file.git.as_mut().expect("it is in Git");
+    git.trouble = Some("main was rewritten".to_owned());
+    report.file.valid = false;
+    let lines = view::status::render(PIPE, &report, 8).join("\n");
+    assert!(lines.contains("✗ The branch is not followed: main was rewritten"), "{lines}");
+    assert!(lines.contains("not valid. What 0123456 said stays in force."), "{lines}");
+    let changes = view::progress::changes(PIPE, Some(&before), &report);
+    assert!(changes.contains(&"the branch is not followed: main was rewritten".to_owned()));
+    assert!(
+        view::progress::changes(PIPE, Some(&every_state()), &before)
+            .contains(&"commit 0123456 is in force".to_owned())
+    );
+}
+
+#[test]
+fn a_commit_is_as_old_as_people_say() {
+    let aged = |seconds: i64| {
+        let mut report = from_git();
+        let now = report.at_unix_ms;
+        report.file.git.as_mut().expect("it is in Git").committed_at_unix_ms = now - seconds * 1000;
+        let line = view::status::render(PIPE, &report, 8).remove(1);
+        let age = line.split("v2\" ").nth(1).and_then(|rest| rest.split(" ·").next());
+        age.expect("an age").to_owned()
+    };
+    let ages = [-5, 59, 60, 7_200, 86_400, 400_000].map(aged);
+    assert_eq!(ages, ["just now", "just now", "1 min ago", "2 h ago", "1 day ago", "4 days ago"]);
 }

@@ -269,3 +269,24 @@ fn with_the_state_folder_lost_no_route_goes_before_the_probes_have_told() {
           waits: 0 of 1 ready in blue, 1m1s left (HTTP 503)
     ");
 }
+
+#[test]
+fn a_release_keeps_the_commit_that_first_declared_it() {
+    let commit = |digit: char| Some(digit.to_string().repeat(40).parse().expect("a commit"));
+    let mut scene = Scene::of([service("shop")]);
+    scene.stack.commit = commit('a');
+    let (memory, _) = scene.pass();
+    let name = scene.service("shop").name;
+    assert_eq!(memory.services[&name].releases[0].commit, commit('a'));
+    // Another commit of the same makes no other release, and does not claim it.
+    scene.memory = memory.clone();
+    scene.stack.commit = commit('b');
+    let (again, _) = scene.pass();
+    assert_eq!(again.services[&name].releases, memory.services[&name].releases);
+    // What is stored by a controller that knew no commits is read all the same.
+    let mut stored = serde_json::to_value(&memory).expect("plain data");
+    let release = &mut stored["services"]["shop"]["releases"][0];
+    release.as_object_mut().expect("a release").remove("commit");
+    let read: quaymaster::domain::Memory = serde_json::from_value(stored).expect("it is read");
+    assert_eq!(read.services[&name].releases[0].commit, None);
+}

@@ -169,6 +169,35 @@ async fn a_server_that_wants_a_login_is_no_prompt_but_an_error() {
     assert!(error.hint().expect("a mend").contains("credential helper"), "{error}");
 }
 
+/// Returns the command lines of all processes in which `text` stands.
+fn processes_with(text: &str) -> Vec<String> {
+    let entries = fs::read_dir("/proc").expect("a Linux");
+    let lines = entries.filter_map(|entry| fs::read(entry.ok()?.path().join("cmdline")).ok());
+    let lines = lines.map(|line| String::from_utf8_lossy(&line).replace('\0', " "));
+    lines.filter(|line| line.contains(text)).collect()
+}
+
+#[tokio::test]
+async fn a_fetch_that_is_given_up_leaves_no_process_behind() {
+    let silent = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+    let host = silent.local_addr().expect("bound").to_string();
+    let folder = tempfile::tempdir().expect("a folder");
+    let url = format!("http://{host}/state.git");
+    let source = GitSource::open(folder.path(), options_of(&url)).await.expect("a folder of ours");
+    let fetching = tokio::spawn(async move { source.fetch().await.map_err(drop) });
+    let deadline = std::time::Instant::now() + PATIENCE;
+    // git itself, and the helper that it starts for HTTP.
+    while processes_with(&host).len() < 2 {
+        assert!(std::time::Instant::now() < deadline, "git never asked");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    fetching.abort();
+    while !processes_with(&host).is_empty() {
+        assert!(std::time::Instant::now() < deadline, "{:?}", processes_with(&host));
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
 #[tokio::test]
 async fn a_credential_of_the_url_is_shown_nowhere() {
     let secret = "canary-of-a-token";
