@@ -39,7 +39,10 @@ pub struct Claim<'a> {
 /// Returns the services in the order in which their routes are to stand.
 pub fn order(table: &RouteTable) -> Vec<Ordered<'_>> {
     let mut services: Vec<_> = table.iter().collect();
-    services.sort_by_key(|(name, state)| (claims(state).map(Claim::rank).min(), *name));
+    // One that asks for a header besides stands before all that do not.
+    services.sort_by_key(|(name, state)| {
+        (state.route.preview.is_none(), claims(state).map(Claim::rank).min(), *name)
+    });
     (0..services.len())
         .map(|at| {
             let (service, state) = services[at];

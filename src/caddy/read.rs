@@ -11,7 +11,9 @@ use std::{
 
 use serde_json::Value;
 
-use crate::domain::{self, Backend, RouteState, ServiceName, StackName, memory::Placement};
+use crate::domain::{
+    self, Backend, Preview, RouteState, ServiceName, StackName, memory::Placement,
+};
 
 use super::{
     forward,
@@ -44,7 +46,8 @@ fn service(stack: &StackName, route: &Value) -> Option<(ServiceName, Route)> {
     let hosts: Vec<String> =
         matches.iter().map(|matcher| texts(&matcher["host"])).collect::<Option<Vec<_>>>()?.concat();
     let path = matches.first()?.pointer("/path/0")?.as_str()?.to_owned();
-    let route = domain::Route { hosts, path, port: label.port, preview: None };
+    let preview = preview(&matches.first()?["header"])?;
+    let route = domain::Route { hosts, path, port: label.port, preview };
     let stream_close_delay = label.stream_close_delay;
     let route = match label.to {
         Destination::Switch => {
@@ -65,6 +68,16 @@ fn service(stack: &StackName, route: &Value) -> Option<(ServiceName, Route)> {
         }
     };
     Some((service, route))
+}
+
+/// Returns the header that a route asks for, if it asks for one; the outer None is for
+/// what is not ours.
+fn preview(headers: &Value) -> Option<Option<Preview>> {
+    let Some(headers) = headers.as_object() else { return headers.is_null().then_some(None) };
+    let (name, values) = headers.iter().next().filter(|_| headers.len() == 1)?;
+    let mut values = texts(values)?;
+    let value = values.pop().filter(|_| values.is_empty());
+    Some(Some(Preview::Header { name: name.clone(), value }))
 }
 
 /// Returns the addresses of the lanes; at least one has some.

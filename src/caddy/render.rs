@@ -26,7 +26,9 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::domain::{Backend, RouteState, RouteTable, ServiceName, StackName, memory::Placement};
+use crate::domain::{
+    Backend, Preview, RouteState, RouteTable, ServiceName, StackName, memory::Placement,
+};
 
 use super::{
     dialect::Streams,
@@ -92,6 +94,11 @@ fn service_route(stack: &StackName, ordered: &Ordered<'_>, handler: &Value) -> V
     let path = &ordered.state.route.path;
     let matches = ordered.runs.iter().map(|run| {
         let mut matcher = json!({ "host": run.hosts, "path": [path] });
+        if let Some(Preview::Header { name, value }) = &ordered.state.route.preview {
+            // Without a value the header has only to be there.
+            let values: Vec<&String> = value.iter().collect();
+            matcher["header"] = json!({ name: values });
+        }
         if !run.except.is_empty() {
             let except = run.except.iter();
             matcher["not"] =

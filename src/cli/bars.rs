@@ -81,6 +81,7 @@ fn pull(barrier: &WaitingOn) -> Option<(ImageRef, Option<u8>)> {
         | WaitingOn::Bake { .. }
         | WaitingOn::Standby { .. }
         | WaitingOn::Gate { .. }
+        | WaitingOn::Idle { .. }
         | WaitingOn::Promotion { .. }
         | WaitingOn::Group { .. }
         | WaitingOn::Retry { .. }

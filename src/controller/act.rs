@@ -78,5 +78,5 @@ async fn hold(engine: &impl Engine, new: &NewHold) -> Outcome {
     for line in &hold.log {
         warn!(service = %new.service, "it last said: {line}");
     }
-    Outcome::Held { service: new.service.clone(), hold: Box::new(hold) }
+    Outcome::Held { service: new.service.clone(), of: new.of, hold: Box::new(hold) }
 }

@@ -8,7 +8,7 @@ use crate::{
         Container, ContainerId, Observed, Snapshot, Stack,
         snapshot::{Failure, ObserveFailure, Outcome, ProxyState},
     },
-    plan::Plan,
+    plan::{Plan, upstreams},
     ports::{Clock, Engine, Gatekeeper, Ledger, ProbeTarget, Prober, Proxy, Source},
 };
 
@@ -35,7 +35,10 @@ where
         };
         let (containers, proxy) = futures::join!(ports.engine.containers(), proxy);
         let (containers, jobs) = match observed(containers) {
-            Observed::Known(listed) => (Observed::Known(listed.replicas), listed.jobs),
+            Observed::Known(mut listed) => {
+                listed.replicas.extend(upstreams::containers(&self.stack));
+                (Observed::Known(listed.replicas), listed.jobs)
+            }
             Observed::Unknown(why) => (Observed::Unknown(why), Vec::new()),
         };
         if let Observed::Known(containers) = &containers {
@@ -93,7 +96,11 @@ fn probe_targets(stack: &Stack, containers: &[Container]) -> BTreeMap<ContainerI
                 .chain(container.addresses.values())
                 .next()
                 .copied();
-            let target = ProbeTarget { probe: service.probe.clone(), address };
+            let mut probe = service.probe.clone();
+            if service.upstreams.is_some() {
+                probe.check = probe.check.at_port(container.route_port);
+            }
+            let target = ProbeTarget { probe, address };
             Some((container.id.clone(), target))
         })
         .collect()

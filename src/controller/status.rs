@@ -358,7 +358,7 @@ fn slot_status(
 /// Returns the hold if it is of what the file declares now: an older one is
 /// over, and only not cleared yet.
 fn hold_in_force(view: &View) -> Option<HoldStatus> {
-    let hold = view.memory.hold.as_ref()?;
+    let hold = view.memory.hold.as_ref().or(view.memory.failed_standby.as_ref())?;
     (hold.declaration == *view.declaration()).then(|| HoldStatus {
         image: hold.image.clone(),
         release: hold.release.clone(),

@@ -90,6 +90,9 @@ pub struct ServiceMemory {
     /// a job that succeeded is not run again when its release comes back.
     #[serde(default)]
     pub gates: BTreeMap<ReleaseId, ReleaseGates>,
+    /// The declared standby that failed.
+    #[serde(default)]
+    pub failed_standby: Option<Hold>,
     /// The release that an operator wants promoted, where the file leaves that to one.
     #[serde(default)]
     pub promote: Option<ReleaseId>,

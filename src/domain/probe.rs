@@ -19,6 +19,19 @@ pub struct Probe {
     pub unhealthy_after: u32,
 }
 
+impl ProbeCheck {
+    /// Returns the same question, asked at another port where there is one.
+    pub fn at_port(self, other: Option<u16>) -> ProbeCheck {
+        match (self, other) {
+            (ProbeCheck::Http { path, headers, status, .. }, Some(port)) => {
+                ProbeCheck::Http { path, port, headers, status }
+            }
+            (ProbeCheck::Tcp { .. }, Some(port)) => ProbeCheck::Tcp { port },
+            (check, _) => check,
+        }
+    }
+}
+
 /// What one probe does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -7,7 +7,7 @@ use crate::domain::{
 };
 
 use super::{
-    group,
+    group, upstreams,
     verdict::{self, Failing},
     view::View,
 };
@@ -118,6 +118,11 @@ fn current_hold(view: &View) -> Option<Hold> {
 /// as a release that is remembered or a container of it says, else as the
 /// host's own images say.
 pub fn resolve(view: &View) -> Option<Resolution> {
+    if let SlotChoice::Declared(slot) = view.service.slot
+        && let Some(found) = upstreams::resolution(view.service, slot)
+    {
+        return Some(found);
+    }
     let image = &view.service.image;
     if let Some(known) = view.world.memory.resolutions.get(image) {
         return Some(known.clone());

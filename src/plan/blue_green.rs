@@ -12,7 +12,7 @@ use super::{
     WaitingOn,
     aim::{Aim, Course},
     draft::{Dependencies, Draft},
-    gates,
+    gates, idle,
     routing::{self, FlipGate},
     verdict,
     view::{View, placement_of},
@@ -35,7 +35,14 @@ pub fn plan(view: &View, course: &Course, dependencies: &Dependencies, draft: &m
         draft.keep_active(view, course, dependencies);
     }
     draft.standby = catching(view, course, draft);
-    retire_the_rest(view, course, draft);
+    let wanted_idle = idle::declared(view, course, draft);
+    retire_the_rest(view, course, wanted_idle.as_ref(), draft);
+    let makes_room = draft.waiting_on.iter().any(|wait| matches!(wait, WaitingOn::Standby { .. }));
+    if let Some(aim) = wanted_idle.as_ref().filter(|_| !makes_room) {
+        idle::raise(view, aim, dependencies, draft);
+    }
+    draft.preview = idle::preview(view, target.filter(|_| !course.is_failed()))
+        .or_else(|| idle::preview(view, wanted_idle.as_ref()));
 }
 
 /// Returns what is to catch a request that the active release cannot take: in a
@@ -67,7 +74,7 @@ fn flip_gate(view: &View, target: Option<&Aim>) -> FlipGate {
 }
 
 /// Retires whatever is neither the target nor active nor a warm standby.
-fn retire_the_rest(view: &View, course: &Course, draft: &mut Draft) {
+fn retire_the_rest(view: &View, course: &Course, wanted_idle: Option<&Aim>, draft: &mut Draft) {
     let Some(active) = view.active() else {
         retire_superseded(view, course, draft);
         return;
@@ -75,7 +82,10 @@ fn retire_the_rest(view: &View, course: &Course, draft: &mut Draft) {
     let standby = standby(view, course, draft, &active);
     for replica in &view.replicas {
         let placement = replica.placement();
-        let is_target = course.aim().is_some_and(|aim| replica.is_at(&aim.placement));
+        let is_idle =
+            |aim: &Aim| replica.is_at(&aim.placement) && idle::failed(view, aim).is_none();
+        let is_target = course.aim().is_some_and(|aim| replica.is_at(&aim.placement))
+            || wanted_idle.is_some_and(is_idle);
         let is_surplus = replica.container.replica > view.service.replicas;
         let is_kept = is_target || placement == active;
         if is_kept && !is_surplus {

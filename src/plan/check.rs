@@ -9,12 +9,12 @@ use std::{collections::BTreeSet, fmt, net::SocketAddr};
 use crate::domain::{
     Backend, ContainerId, Gate, Memory, Phase, RouteState, ServiceName, Snapshot, Stack, Strategy,
     memory::{GateStanding, Placement, Traffic},
-    snapshot::{ContainerState, JobContainer, Observed},
+    snapshot::{ContainerState, JobContainer, Observed, ProxyState},
     time::Now,
 };
 
 use super::{
-    Plan, Step, aim, drain,
+    Plan, Step, aim, draft, drain,
     orphans::ORPHAN_DRAIN,
     view::{Replica, Standing, View, World, placement_of},
 };
@@ -262,7 +262,13 @@ fn last_ready(world: World, plan: &Plan) -> Vec<Violation> {
     let leaving: BTreeSet<&ContainerId> = plan.steps.iter().filter_map(Step::takes_away).collect();
     let views = world.views();
     let bereft = views.iter().filter(|(_, view)| {
-        let mut ready = view.replicas.iter().filter(|replica| replica.is_ready()).peekable();
+        let course = aim::course(view);
+        let is_refused = |replica: &Replica| {
+            course.failed_release() == Some(&replica.container.release)
+                && !draft::has_served(view, replica)
+        };
+        let ready = view.replicas.iter().filter(|it| it.is_ready() && !is_refused(it));
+        let mut ready = ready.peekable();
         let has_ready = ready.peek().is_some();
         has_ready
             && view.service.rollout.strategy != Strategy::Recreate
@@ -289,7 +295,9 @@ pub fn without_violations(seen: &Snapshot, mut plan: Plan, violations: &[Violati
                 };
             }
             flips.retain(|flip| !blamed.contains(&flip.service));
-            true
+            // With theirs left out there may be nothing to write.
+            let stands = |proxy: &ProxyState| proxy.intact && proxy.table == *table;
+            !seen.proxy.known().is_some_and(stands)
         }
         Step::CreateNetwork { .. } | Step::CreateVolume { .. } | Step::RemoveImage { .. } => true,
         Step::Pull { service, .. }

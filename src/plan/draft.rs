@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::{
-    Backend, DependsOn, GateKey, GateTarget, ImageRef, Release, ReleaseId, Resolution, ServiceKind,
-    ServiceName,
+    Backend, DependsOn, GateKey, GateTarget, ImageRef, Release, ReleaseId, Resolution, RouteState,
+    ServiceKind, ServiceName,
     memory::Placement,
     release::{MountSource, RestartPolicy},
     snapshot::{ContainerState, Observed},
@@ -26,6 +26,8 @@ pub struct Draft {
     pub backend: Option<Backend>,
     /// What is to catch a request that the backend cannot take.
     pub standby: Option<Backend>,
+    /// The route by which people look at the idle slot, under its own name.
+    pub preview: Option<(ServiceName, RouteState)>,
     pub wants_host: bool,
     /// The gates to measure from now on.
     pub measure: BTreeMap<GateKey, GateTarget>,
@@ -49,6 +51,9 @@ impl Draft {
         numbers: impl Iterator<Item = u32>,
         dependencies: &Dependencies,
     ) {
+        if view.service.upstreams.is_some() {
+            return;
+        }
         let mut missing = Vec::new();
         let mut down = Vec::new();
         for number in numbers {
@@ -120,6 +125,7 @@ impl Draft {
             | WaitingOn::Bake { .. }
             | WaitingOn::Standby { .. }
             | WaitingOn::Gate { .. }
+            | WaitingOn::Idle { .. }
             | WaitingOn::Promotion { .. }
             | WaitingOn::Group { .. }
             | WaitingOn::Retry { .. }
@@ -281,7 +287,7 @@ impl Draft {
     /// is down. Keeps S2, S3 and S5: what is routed, undrained, the last that is
     /// ready, or not seen is left alone.
     pub fn retire(&mut self, view: &View, replica: &Replica) {
-        if self.may_go(view, replica) {
+        if view.service.upstreams.is_none() && self.may_go(view, replica) {
             self.take_away(view, replica);
         }
     }
@@ -308,7 +314,7 @@ impl Draft {
         }
         // One that was not probed yet may be all there is.
         let may_serve = match self.failed == Some(replica.container.release.clone()) {
-            true => replica.is_ready(),
+            true => replica.is_ready() && has_served(view, replica),
             false => replica.may_become_ready(),
         };
         !may_serve || self.another_is_ready(view, replica)
@@ -352,6 +358,9 @@ impl Draft {
 
     /// Gives the active release's replicas the restart policy of the file.
     pub fn settle_restart_policy(&mut self, view: &View, aim: &Aim) {
+        if view.service.upstreams.is_some() {
+            return;
+        }
         let spec = aim.release.as_ref().map_or(&view.service.spec, |release| &release.spec);
         if spec.restart == RestartPolicy::No || view.service.kind == ServiceKind::OneShot {
             return;
@@ -394,6 +403,14 @@ impl Draft {
             self.waiting_on.push(WaitingOn::MinHealthyTime { until: at });
         }
     }
+}
+
+/// Returns whether a replica ever did what its service is for: one that is ready, and
+/// was refused by a gate before anything led to it, serves nobody.
+pub fn has_served(view: &View, replica: &Replica) -> bool {
+    let memory = &view.memory;
+    let mut placements = [&memory.active, &memory.previous].into_iter().flatten();
+    placements.any(|placement| placement.release == replica.container.release)
 }
 
 fn create(view: &View, aim: &Aim, release: &Release, replica: u32) -> Step {

@@ -15,6 +15,8 @@
 //! | `addresses` | which address a new replica gets |
 //! | `names` | who answers to a service's name inside the stack |
 //! | `gates`, `group` | what a promotion waits for, and what undoes it |
+//! | `idle` | what stands in the idle slot, and who may look at it |
+//! | `upstreams` | slots that are elsewhere |
 //! | `orphans`, `prune` | what nothing declares or needs any more |
 //! | `drain` | whether a request can still be in flight to a replica |
 //! | `watch` | what is remembered of each container |
@@ -29,6 +31,7 @@ mod draft;
 mod drain;
 pub mod gates;
 mod group;
+mod idle;
 pub mod names;
 mod operator;
 mod orphans;
@@ -40,6 +43,7 @@ mod rolling;
 mod routing;
 mod standing;
 mod step;
+pub mod upstreams;
 mod verdict;
 pub mod view;
 mod waiting;
@@ -60,10 +64,10 @@ pub use step::{Flip, NewContainer, NewHold, Step};
 pub use waiting::WaitingOn;
 
 use crate::domain::{
-    DependsOn, GateKey, GateTarget, Memory, ReleaseId, RouteState, RouteTable, ServiceName,
+    DependsOn, GateKey, GateTarget, Memory, ReleaseId, Route, RouteState, RouteTable, ServiceName,
     Snapshot, Stack, Strategy, Timestamp,
     memory::{HeldBy, Hold},
-    snapshot::{ObserveFailure, Observed, ProxyState, Subject},
+    snapshot::{HoldOf, ObserveFailure, Observed, ProxyState, Subject},
     time::Now,
 };
 use aim::{Course, Target, course};
@@ -248,7 +252,8 @@ fn hold(view: &View, course: &Course, failing: &verdict::Failing) -> Step {
     };
     let log_of = failing.log_of.clone();
     let secrets = view.service.secrets().cloned().collect();
-    Step::Hold(Box::new(NewHold { service: view.service.name.clone(), hold, log_of, secrets }))
+    let of = HoldOf::Declared;
+    Step::Hold(Box::new(NewHold { service: view.service.name.clone(), hold, of, log_of, secrets }))
 }
 
 /// All changes of the proxy in one write, flips first of all.
@@ -269,7 +274,7 @@ fn write_routes(
             observed.filter(|backend| !routing::has_passed_to_others(&views[*name], backend));
         let Some(backend) = draft.backend.as_ref().or(observed) else { continue };
         let state = RouteState {
-            route: route.clone(),
+            route: Route { preview: None, ..route.clone() },
             backend: backend.clone(),
             standby: draft.standby.clone(),
             stream_close_delay: service.rollout.drain_timeout,
@@ -281,6 +286,7 @@ fn write_routes(
             ),
         };
         table.insert((*name).clone(), state);
+        table.extend(draft.preview.clone());
     }
     let stands = proxy.table == table && proxy.intact;
     (!stands && !hangs_on_probes(proxy, views, &table)).then(|| write(proxy, table))

@@ -92,7 +92,9 @@ pub fn retry(
     let failed_pulls = service.images().filter_map(|image| memory.failed_pulls.remove(image));
     let failed_pull = failed_pulls.last();
     gates::discard_failed(remembered);
-    if was_held.is_none() && failed_steps.is_none() && failed_pull.is_none() {
+    let failed_standby = remembered.failed_standby.take();
+    let had_failed = was_held.is_some() || failed_standby.is_some();
+    if !had_failed && failed_steps.is_none() && failed_pull.is_none() {
         return Err(Refusal::NotHeld(name.clone()));
     }
     remembered.rollout = None;

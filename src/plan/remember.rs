@@ -8,10 +8,10 @@ use crate::domain::{
     Commit, ContainerId, ImageRef, Memory, Release, ReleaseId, RouteTable, ServiceKind,
     ServiceName, Snapshot, Stack, Timestamp,
     memory::{
-        Attempts, Event, EventKind, MAX_HISTORY, Placement, ReplicaMemory, RolloutMemory,
+        Attempts, Event, EventKind, Hold, MAX_HISTORY, Placement, ReplicaMemory, RolloutMemory,
         ServiceMemory,
     },
-    snapshot::{Failure, Outcome, Subject},
+    snapshot::{Failure, HoldOf, Outcome, Subject},
     time::Now,
 };
 
@@ -60,10 +60,14 @@ pub fn remember(stack: &Stack, memory: &Memory, seen: &Snapshot, now: Now) -> Me
         // Nothing is active of what the file does not declare: when it comes
         // back it is a first deployment, and has to be ready first.
         if !stack.services.contains_key(name) {
+            // What its jobs did stays done.
             let replicas = std::mem::take(&mut service.replicas);
-            *service = ServiceMemory { replicas, ..ServiceMemory::default() };
+            gates::discard_failed(service);
+            let gates = std::mem::take(&mut service.gates);
+            *service = ServiceMemory { replicas, gates, ..ServiceMemory::default() };
         }
     }
+    gates::note_done(&mut memory, seen, now);
     if seen.host.known().is_some() {
         memory.pruned_at = Some(now.at);
     }
@@ -114,7 +118,7 @@ fn learn(memory: &mut Memory, outcome: &Outcome, now: Now) {
             // A stop takes its restart policy away.
             replica.restart_policy_set = false;
         }
-        Outcome::Held { service, hold } => {
+        Outcome::Held { service, of, hold } => {
             note(
                 memory,
                 Event {
@@ -129,7 +133,11 @@ fn learn(memory: &mut Memory, outcome: &Outcome, now: Now) {
                 },
             );
             let service = memory.services.entry(service.clone()).or_default();
-            service.hold = Some((**hold).clone());
+            let held = match of {
+                HoldOf::Declared => &mut service.hold,
+                HoldOf::Standby => &mut service.failed_standby,
+            };
+            *held = Some((**hold).clone());
             service.failed_steps = None;
         }
         Outcome::Done { subject } => *attempts_at(memory, subject) = None,
@@ -249,7 +257,9 @@ fn record(service: &mut ServiceMemory, release: &Release) {
 }
 
 fn follow_hold(view: &View, service: &mut ServiceMemory) {
-    service.hold = service.hold.take().filter(|hold| hold.declaration == *view.declaration());
+    let is_current = |hold: &Hold| hold.declaration == *view.declaration();
+    service.hold = service.hold.take().filter(is_current);
+    service.failed_standby = service.failed_standby.take().filter(is_current);
 }
 
 /// Returns whether the file has come to say something else of the service.
@@ -402,9 +412,11 @@ fn trim(service: &mut ServiceMemory, retain: usize) {
 
 /// Drops what nothing refers to any more.
 fn forget(stack: &Stack, memory: &mut Memory) {
-    memory
-        .services
-        .retain(|name, service| stack.services.contains_key(name) || !service.replicas.is_empty());
+    memory.services.retain(|name, service| {
+        stack.services.contains_key(name)
+            || !service.replicas.is_empty()
+            || !service.gates.is_empty()
+    });
     let declared = |image: &ImageRef| {
         stack.services.values().any(|service| service.images().any(|named| named == image))
     };

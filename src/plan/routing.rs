@@ -9,7 +9,10 @@ use crate::domain::{
     snapshot::ContainerState,
 };
 
-use super::view::{Replica, Standing, View};
+use super::{
+    gates,
+    view::{Replica, Standing, View},
+};
 
 /// Whether the strategy says that the route may move to the target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +35,7 @@ pub fn backend(
     view.service.route.as_ref()?;
     view.world.proxy()?;
     let placement = choose(view, target, gate, failed)?;
-    let dials = dials(view, &placement, view.service.replicas);
+    let dials = dials(view, &placement, view.replicas_at(&placement));
     (!dials.is_empty()).then(|| backend_of(placement, dials))
 }
 
@@ -87,7 +90,7 @@ fn choose(
         .into_iter()
         .flatten()
         .find(|placement| Some(&placement.release) != failed && view.ready_at(placement) > 0);
-    standby.cloned().or(routed).or_else(|| first_started(view, target))
+    standby.cloned().or(routed).or_else(|| first_started(view, target, failed))
 }
 
 /// Returns whether nothing that the route points at can take requests.
@@ -102,13 +105,27 @@ fn is_down(view: &View, placement: &Placement) -> bool {
 }
 
 /// With proxy and memory both gone: the ready release that started first. The
-/// target itself is not among them: it waits for its flip gate.
-fn first_started(view: &View, target: Option<&Placement>) -> Option<Placement> {
+/// target itself is not among them: it waits for its flip gate. Nor is what failed,
+/// which may well be ready: a gate may have refused it.
+fn first_started(
+    view: &View,
+    target: Option<&Placement>,
+    failed: Option<&ReleaseId>,
+) -> Option<Placement> {
     let ready = view.replicas.iter().filter(|replica| replica.is_ready());
     ready
         .filter(|replica| target.is_none_or(|target| !replica.is_at(target)))
+        .filter(|replica| failed != Some(&replica.container.release))
+        .filter(|replica| may_have_served(view, replica))
         .min_by_key(|replica| replica.container.created_at)
         .map(|replica| replica.placement())
+}
+
+/// Returns whether a replica ran before anybody looked, or may be promoted by its
+/// gates: a superseded release that still had to prove itself gets no route.
+fn may_have_served(view: &View, replica: &Replica) -> bool {
+    replica.memory.traffic != Traffic::NeverRouted
+        || gates::have_passed_before_promotion(view, &replica.container.release)
 }
 
 /// Returns the addresses of a placement's first `limit` replicas: those that

@@ -8,7 +8,7 @@ use crate::domain::{
     Digest, GateId, ImageId, ImageRef, Release, RouteTable, Secret, ServiceName, Slot,
     memory::Placement,
     release::RestartPolicy,
-    snapshot::{ContainerId, Subject, Work},
+    snapshot::{ContainerId, HoldOf, Subject, Work},
     stack::{NetworkSpec, VolumeSpec},
 };
 
@@ -99,6 +99,7 @@ fn release_id_only<S: serde::Serializer>(release: &Release, out: S) -> Result<S:
 pub struct NewHold {
     pub service: ServiceName,
     pub hold: crate::domain::memory::Hold,
+    pub of: HoldOf,
     pub log_of: Option<ContainerId>,
     /// The values that the log must not show (S9).
     #[serde(skip)]

@@ -17,7 +17,7 @@ use crate::domain::{
     time::Now,
 };
 
-use super::aim;
+use super::{aim, gates};
 
 /// How long the engine's list may lag behind a stop.
 const LIST_LAG: Duration = Duration::from_secs(3);
@@ -138,7 +138,8 @@ impl<'a> View<'a> {
 
     /// Returns the active placement: what the route points at; where no route
     /// can be seen, what last was. Of a service without a route that nothing is
-    /// remembered of: the earlier release that has run longest.
+    /// remembered of: the earlier release that has run longest, and has passed what the
+    /// file wants of it.
     pub fn active(&self) -> Option<Placement> {
         if let Some(routed) = self.routed_placement() {
             return Some(routed);
@@ -151,7 +152,10 @@ impl<'a> View<'a> {
         }
         let declared = aim::declared_release(self).map(|release| release.id);
         let earlier = self.replicas.iter().filter(|replica| {
-            replica.runs() && Some(&replica.container.release) != declared.as_ref()
+            let release = &replica.container.release;
+            replica.runs()
+                && Some(release) != declared.as_ref()
+                && gates::have_passed_before_promotion(self, release)
         });
         earlier.min_by_key(|replica| replica.container.created_at).map(Replica::placement)
     }
@@ -197,7 +201,16 @@ impl<'a> View<'a> {
             .filter(|replica| replica.is_ready())
             .map(|replica| replica.container.replica)
             .collect();
-        (1..=self.service.replicas).all(|number| ready.contains(&number))
+        (1..=self.replicas_at(placement)).all(|number| ready.contains(&number))
+    }
+
+    /// Returns how many replicas a placement is to have: of a slot that is elsewhere,
+    /// as many as it has addresses.
+    pub fn replicas_at(&self, placement: &Placement) -> u32 {
+        match &self.service.upstreams {
+            Some(slots) => count(slots.get(&placement.slot).into_iter().flatten()),
+            None => self.service.replicas,
+        }
     }
 
     /// Returns every placement that has a container.

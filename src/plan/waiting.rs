@@ -38,6 +38,8 @@ pub enum WaitingOn {
     Promotion { slot: Slot },
     /// Another service of the group, which is promoted together with this one.
     Group { service: ServiceName },
+    /// What the file wants in the idle slot.
+    Idle { ready: u32, of: u32, slot: Slot },
     /// The pace after a failure.
     Retry { at: Timestamp, attempt: u32, failure: String },
     /// A part of the world that cannot be seen.
@@ -65,6 +67,7 @@ impl WaitingOn {
             | WaitingOn::Dependency { .. }
             | WaitingOn::Promotion { .. }
             | WaitingOn::Group { .. }
+            | WaitingOn::Idle { .. }
             | WaitingOn::Unknown { .. }
             | WaitingOn::DiskSpace { .. }
             | WaitingOn::StepInHand => None,
@@ -74,7 +77,11 @@ impl WaitingOn {
     /// Returns whether the service has arrived all the same: only time that
     /// changes nothing by itself is left.
     pub fn is_settled(&self) -> bool {
-        matches!(self, WaitingOn::Standby { .. })
+        match self {
+            WaitingOn::Standby { .. } => true,
+            WaitingOn::Idle { ready, of, .. } => ready >= of,
+            _ => false,
+        }
     }
 
     /// Returns the text for people, with the time left from `now`.
@@ -123,6 +130,9 @@ impl WaitingOn {
                 format!("ready in {slot}, to be promoted by `quaymaster promote`")
             }
             WaitingOn::Group { service } => format!("{service} of its group to be ready as well"),
+            WaitingOn::Idle { ready, of, slot } => {
+                format!("standby in {slot}, {ready} of {of} ready")
+            }
             WaitingOn::Retry { at, attempt, failure } => {
                 format!("try {} in {}: {failure}", attempt + 1, left(at))
             }

@@ -231,7 +231,7 @@ fn short_image(image: &ImageRef) -> String {
 /// Returns what is known of a failed release, and the next command to type.
 fn held(page: Page, service: &ServiceStatus, hold: &HoldStatus, log_lines: usize) -> Vec<String> {
     let release = hold.release.as_ref().map_or(String::new(), |id| format!(" (release {id})"));
-    let title = if hold.log.is_empty() {
+    let title = if hold.log.is_empty() || !hold.gates.is_empty() {
         format!("✗ {} holds {}{release}", service.name, hold.image)
     } else {
         format!("✗ {} holds {}{release}, which last said", service.name, hold.image)
@@ -249,6 +249,9 @@ fn held(page: Page, service: &ServiceStatus, hold: &HoldStatus, log_lines: usize
         let text = format!("{} gate `{}` {text}", gate.phase, gate.name);
         let gate = page.indented(4, &harmless(&text)).join("\n");
         lines.push(format!("  {} {}", page.paint(ink, mark), gate.trim_start()));
+    }
+    if !hold.gates.is_empty() && !hold.log.is_empty() {
+        lines.push(page.paint(Ink::Dim, "  It last said"));
     }
     let skipped = hold.log.len().saturating_sub(log_lines);
     if skipped > 0 {

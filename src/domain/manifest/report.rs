@@ -25,7 +25,11 @@ const QUOTED_CHARACTERS: usize = 60;
 
 /// Keys whose values may be secret, wherever they stand.
 const SECRET_KEYS: [&str; 6] =
-    ["environment", "headers", "header", "driver_opts", "options", "url"];
+    ["environment", "headers", "driver_opts", "options", "header", "url"];
+
+/// Those of them that hold a list at most by mistake: what stands right below, as
+/// deep, is another key.
+const NEVER_LISTS: [&str; 2] = ["header", "url"];
 
 /// A problem as it is found.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -326,11 +330,10 @@ impl<'s> Lines<'s> {
             let span = self.line_span(line);
             &self.source[span.start..span.end]
         };
-        let names_secrets = |text: &str| {
-            SECRET_KEYS.iter().find_map(|key| Some(text.find(&format!("{key}:"))? + key.len() + 1))
-        };
+        let after_key =
+            |text: &str, key: &&str| Some(text.find(&format!("{key}:"))? + key.len() + 1);
         let own = text(at.line);
-        if let Some(after) = names_secrets(own) {
+        if let Some(after) = SECRET_KEYS.iter().find_map(|key| after_key(own, key)) {
             return Some(Span { start: at.line_span.start + after, end: at.line_span.end });
         }
         let indent = |text: &str| text.len() - text.trim_start().len();
@@ -341,7 +344,9 @@ impl<'s> Lines<'s> {
             if above.trim().is_empty() || indent(above) > within {
                 continue;
             }
-            if names_secrets(above).is_some() {
+            let is_deeper = indent(above) < within;
+            let mut keys = SECRET_KEYS.iter().filter(|key| is_deeper || !NEVER_LISTS.contains(key));
+            if keys.any(|key| after_key(above, key).is_some()) {
                 let after = own.find([':', '=']).map_or(0, |separator| separator + 1);
                 return Some(Span { start: at.line_span.start + after, end: at.line_span.end });
             }

@@ -154,6 +154,8 @@ fn syntax_flaw(error: &ScanError, source: &str) -> Flaw {
     let line = source[line_start..].lines().next().unwrap_or_default();
     let help = if line.contains("${") {
         "put quotes around a `${…}` that stands inside `{ }` or `[ ]`"
+    } else if line.contains(": >") || line.contains(": !=") {
+        "a condition stands in quotes: `\">= 1\"`"
     } else {
         "look at the indentation, and put quotes around values with `: `, ` #` or a leading special character"
     };
@@ -329,7 +331,10 @@ fn refuse_tag(tag: Option<&granit_parser::Tag>, span: Span) -> Result<(), Flaw> 
         Some(tag) if !tag.is_yaml_core_schema() => Err(Flaw::new(
             span,
             format!("the tag `{}` means nothing here", shown(&tag.original())),
-            "remove the tag",
+            match tag.original().starts_with("!=") {
+                true => "a condition stands in quotes: `\"!= 1\"`",
+                false => "remove the tag",
+            },
         )),
         Some(_) | None => Ok(()),
     }

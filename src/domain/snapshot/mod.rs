@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 pub use container::{Container, ContainerId, ContainerState, Health, ProbeStanding};
 pub use gate::{JobContainer, Listed, Measured, Measurement};
 pub use host::{AddressRange, Disk, Gateway, Host, HostNetwork, LocalImage};
-pub use outcome::{Failure, FailureKind, Outcome, Subject, Work};
+pub use outcome::{Failure, FailureKind, HoldOf, Outcome, Subject, Work};
 pub use proxy::{FlipMechanism, InFlight, NameMechanism, ProxyState, ProxyVersion, Unlisted};
 
 use super::{GateKey, ImageRef};

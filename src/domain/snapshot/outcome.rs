@@ -70,6 +70,7 @@ pub enum Outcome {
     /// The declaration is held, with what was kept of its log.
     Held {
         service: ServiceName,
+        of: HoldOf,
         hold: Box<Hold>,
     },
     /// Any other step that did what it should.
@@ -80,6 +81,16 @@ pub enum Outcome {
         subject: Subject,
         failure: Failure,
     },
+}
+
+/// What a hold keeps from being tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HoldOf {
+    /// The release that the file declares.
+    Declared,
+    /// What it wants in the idle slot.
+    Standby,
 }
 
 /// Why a step failed, in the words of whoever refused it.

@@ -130,7 +130,7 @@ impl World {
         let is_sound = |other: &Service| {
             let version = self.registry.version(&other.image);
             let fate = version.map_or(Fate::Bad, |version| fate(version, other));
-            fate == Fate::Healthy && !self.hold_stands(other)
+            fate == Fate::Healthy && !self.hold_stands(other) && self.may_start(other)
         };
         let group = service.rollout_group.as_ref();
         let mut members = stack.services.values().filter(|other| {
@@ -142,6 +142,19 @@ impl World {
             Some(version) => fate(version, service),
             None => Fate::Bad,
         }
+    }
+
+    /// Returns whether nothing that a service depends on stands in its way, as far as
+    /// that depends on no group.
+    fn may_start(&self, service: &Service) -> bool {
+        let Ok(stack) = &self.file else { return false };
+        service.depends_on.keys().all(|name| {
+            stack.services.get(name).is_some_and(|on| {
+                let version = self.registry.version(&on.image);
+                let fate = version.map_or(Fate::Bad, |version| fate(version, on));
+                fate == Fate::Healthy && !self.hold_stands(on) && self.may_start(on)
+            })
+        })
     }
 
     /// Returns whether every declared release is clearly sound or clearly not:

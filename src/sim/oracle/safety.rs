@@ -10,6 +10,7 @@ use crate::{
     plan::NewContainer,
     sim::{
         counters::Feature,
+        scenario::{Fate, fate},
         world::{SimContainer, World},
     },
 };
@@ -130,8 +131,24 @@ impl World {
                     && !oracle.knows.taken.contains(&other.id)
                     && oracle.is_ready(service, &other.id, self.now)
             });
-        let runs_on = service.kind == ServiceKind::LongRunning;
+        let runs_on = service.kind == ServiceKind::LongRunning && !self.is_refused(service, labels);
         (is_last && runs_on).then(|| (Rule::S3, format!("{name} goes, the last that is ready")))
+    }
+
+    /// Returns whether a release failed, or may be kept back with one of its group,
+    /// before it ever served.
+    fn is_refused(&self, service: &Service, labels: &NewContainer) -> bool {
+        let oracle = &self.oracle;
+        let release = &labels.release.id;
+        let memory = self.store.as_ref().map(|memory| memory.service(&service.name));
+        let served = memory.is_some_and(|memory| {
+            let mut placements = [memory.active, memory.previous].into_iter().flatten();
+            placements.any(|placement| placement.release == *release)
+        });
+        let held = oracle.holds.get(&service.name).and_then(|(_, release)| release.as_ref());
+        let version = self.registry.version_of(&labels.release.image_id);
+        let is_bad = version.is_some_and(|version| fate(version, service) == Fate::Bad);
+        !served && (held == Some(release) || is_bad || service.rollout_group.is_some())
     }
 
     /// Returns whether Caddy names the container, and was seen to.

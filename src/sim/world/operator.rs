@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::domain::{ServiceName, SlotChoice, Stack};
 use crate::sim::counters::Feature;
 
-use super::{Caddy, FileContent, World};
+use super::{Caddy, FileContent, SimContainer, World};
 
 /// One thing that happens to the world from outside.
 #[derive(Clone, Debug)]
@@ -94,9 +94,12 @@ impl World {
             }
             Act::Stop { service, nth } => {
                 if let Some(id) = self.nth(service, *nth) {
+                    let was_running = self.docker.get(&id).is_some_and(SimContainer::is_running);
                     self.docker.end(&id, 0);
                     // Nobody can tell a job that was stopped well from one that is done.
-                    self.note_end(&id);
+                    if was_running {
+                        self.note_end(&id);
+                    }
                     self.hands_on(Feature::HumanStopped);
                 }
             }

@@ -8,6 +8,7 @@ mod crash;
 mod drain;
 mod failure;
 mod flips;
+mod gates;
 mod git;
 mod names;
 mod ownership;

@@ -75,7 +75,7 @@ async fn a_urls_user_is_sent_unless_a_header_says_otherwise() {
     let basic = format!("Basic {}", STANDARD.encode("pk-1:s:k"));
     assert_eq!(server.first("authorization"), ("/x".to_owned(), Some(basic)));
     assert_eq!(server.first("host").1, Some(format!("127.0.0.1:{}", server.port)));
-    assert!(server.first("user-agent").1.is_some_and(|it| it.starts_with("quaymaster-gate/")));
+    assert!(server.first("user-agent").1.is_some_and(|it| it.starts_with("quaymaster/")));
 
     let server = Server::start(|_| answer(200, "")).await;
     let mut check = url(format!("http://me:no@127.0.0.1:{}/", server.port));

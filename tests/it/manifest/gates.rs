@@ -231,6 +231,28 @@ fn prometheus_is_asked_for_numbers() {
 }
 
 #[test]
+fn a_condition_without_its_quotes_is_no_yaml_and_says_so() {
+    for condition in [">= 1", "> 1", "!= 1"] {
+        let in_flow = format!(
+            "rollout: {{ pre_promotion: [prometheus: {{ url: \"http://p\", query: up, condition: {condition} }}] }}"
+        );
+        let in_block = format!(
+            "rollout:\n  pre_promotion:\n  - prometheus:\n      url: http://u:Canary-5f1e@p\n      query: up\n      condition: {condition}"
+        );
+        for lines in [in_flow, in_block] {
+            let report = refused(&stack_with(&lines));
+            let [problem] = report.problems() else { panic!("not one problem: {report}") };
+            assert!(problem.help.contains("in quotes"), "{lines}\n{report}");
+            assert!(!report.to_string().contains(CANARY), "{report}");
+        }
+        let shown = refused(&stack_with(&format!(
+            "rollout:\n  pre_promotion:\n  - prometheus:\n      url: http://p\n      condition: {condition}"
+        )));
+        assert!(shown.to_string().contains(&format!("condition: {condition}")), "{shown}");
+    }
+}
+
+#[test]
 fn a_gate_stands_once_in_a_phase() {
     let (pre, post) = gates("{ pre_promotion: [exec: a, exec: b], post_promotion: [exec: a] }");
     assert_eq!((pre.len(), post.len()), (2, 1));

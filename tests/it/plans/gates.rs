@@ -127,7 +127,8 @@ impl Gated for Scene {
         self.edit(|scene| {
             scene.memory = memory;
             let service = hold.service.clone();
-            scene.seen.outcomes = vec![Outcome::Held { service, hold: Box::new(hold.hold) }];
+            scene.seen.outcomes =
+                vec![Outcome::Held { service, of: hold.of, hold: Box::new(hold.hold) }];
         })
         .later(0)
         .edit(|scene| scene.seen.outcomes.clear())

@@ -419,7 +419,7 @@ impl Scene {
     }
 }
 
-fn local_image(image: &ImageRef) -> LocalImage {
+pub fn local_image(image: &ImageRef) -> LocalImage {
     let text = image.to_string();
     LocalImage {
         id: digest(&format!("id of {text}")),

@@ -23,10 +23,18 @@ pub struct Site {
 impl Site {
     /// Asks once over a fresh connection; returns the status and the body.
     pub fn get(&self, path: &str) -> io::Result<(u16, String)> {
+        self.get_with(path, "Accept: */*")
+    }
+
+    /// The same, with one more header.
+    pub fn get_with(&self, path: &str, header: &str) -> io::Result<(u16, String)> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
         stream.set_read_timeout(Some(Duration::from_secs(30)))?;
         let host = &self.host;
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")?;
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: {host}\r\n{header}\r\nConnection: close\r\n\r\n"
+        )?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
         let (head, body) = answer.split_once("\r\n\r\n").ok_or(io::ErrorKind::UnexpectedEof)?;

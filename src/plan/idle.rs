@@ -1,0 +1,125 @@
+//! What stands in the idle slot without traffic, and who may look at it.
+//!
+//! A declared `standby:` runs there once the release before has had its time as a
+//! warm standby: a commit that makes it the service's own image then only flips. A
+//! `preview` of the route shows people what is ready there: the release on its way,
+//! else the declared standby.
+
+use std::collections::BTreeSet;
+
+use crate::domain::{
+    Preview, Release, Route, RouteState, ServiceName,
+    memory::{HeldBy, Hold, Placement},
+    snapshot::HoldOf,
+};
+
+use super::{
+    NewHold, Step, WaitingOn,
+    aim::{Aim, Course, Origin},
+    draft::{Dependencies, Draft},
+    routing,
+    verdict::{self, Failing},
+    view::{Standing, View},
+};
+
+/// What the name of a route for looking ends with. No service has such a name.
+const PREVIEW: &str = "--preview";
+
+/// Returns what the declared standby runs as, once it may run.
+pub fn declared(view: &View, course: &Course, draft: &mut Draft) -> Option<Aim> {
+    let image = view.service.standby.as_ref()?;
+    let active = view.active()?;
+    let has_arrived = !course.is_failed()
+        && course.aim().is_some_and(|aim| aim.placement == active)
+        && view.all_ready_at(&active)
+        && verdict::bake_ends(view, &active).is_none();
+    if !has_arrived {
+        return None;
+    }
+    let found = draft.image_at_hand(view, image)?;
+    let spec = view.service.spec.clone();
+    let release = Release {
+        commit: view.world.stack.commit.clone(),
+        ..Release::new(image.clone(), found.digest, found.image_id, spec)
+    };
+    if release.id == active.release {
+        return None;
+    }
+    let placement = Placement { slot: active.slot.other(), release: release.id.clone() };
+    Some(Aim { placement, release: Some(release), origin: Origin::Declared })
+}
+
+/// Raises the declared standby, unless it failed.
+pub fn raise(view: &View, aim: &Aim, dependencies: &Dependencies, draft: &mut Draft) {
+    if let Some(hold) = failed(view, aim) {
+        draft.note = Some(format!("the standby failed: {}", hold.reason));
+        return;
+    }
+    if let Some(failing) = failing(view, aim) {
+        let release = Some(aim.placement.release.clone());
+        let image = aim.release.as_ref().map_or(&view.service.image, |release| &release.image);
+        let hold = Hold {
+            declaration: view.declaration().clone(),
+            release,
+            image: image.clone(),
+            reason: failing.reason,
+            log: Vec::new(),
+            gates: Vec::new(),
+            by: HeldBy::Failure,
+            at_unix_ms: view.world.now.unix_ms,
+        };
+        draft.steps.push(Step::Hold(Box::new(NewHold {
+            service: view.service.name.clone(),
+            hold,
+            of: HoldOf::Standby,
+            log_of: failing.log_of,
+            secrets: view.service.secrets().cloned().collect(),
+        })));
+        return;
+    }
+    draft.raise(view, aim, 1..=view.service.replicas, dependencies);
+    let (ready, of) = (view.ready_at(&aim.placement), view.service.replicas);
+    draft.waiting_on.push(WaitingOn::Idle { ready, of, slot: aim.placement.slot });
+}
+
+/// Returns the hold of the declared standby, if it failed.
+pub fn failed<'v>(view: &'v View, aim: &Aim) -> Option<&'v Hold> {
+    let hold = view.memory.failed_standby.as_ref()?;
+    let is_it = hold.release.as_ref() == Some(&aim.placement.release);
+    (is_it && hold.declaration == *view.declaration()).then_some(hold)
+}
+
+/// Returns why the declared standby is to be held, if it is: a replica of it ended by
+/// itself.
+pub fn failing(view: &View, aim: &Aim) -> Option<Failing> {
+    view.at(&aim.placement).find_map(|replica| {
+        let Standing::Ended { code } = replica.standing else { return None };
+        let reason = format!("{} exited with code {code}", replica.container.name);
+        let failing = Failing { reason, log_of: Some(replica.container.id.clone()) };
+        replica.memory.stopped_at.is_none().then_some(failing)
+    })
+}
+
+/// Returns the route by which people look at what is ready in the idle slot.
+pub fn preview(view: &View, looked_at: Option<&Aim>) -> Option<(ServiceName, RouteState)> {
+    let route = view.service.route.as_ref()?;
+    let preview = route.preview.as_ref()?;
+    let aim = looked_at.filter(|aim| view.active().as_ref() != Some(&aim.placement))?;
+    let dials: BTreeSet<_> = view.ready_dials(&aim.placement).collect();
+    if dials.is_empty() {
+        return None;
+    }
+    let route = match preview {
+        Preview::Host(host) => Route {
+            hosts: vec![host.clone()],
+            path: "/*".to_owned(),
+            port: route.port,
+            preview: None,
+        },
+        Preview::Header { .. } => route.clone(),
+    };
+    let backend = routing::backend_of(aim.placement.clone(), dials);
+    let stream_close_delay = view.service.rollout.drain_timeout;
+    let name = format!("{}{PREVIEW}", view.service.name).parse().ok()?;
+    Some((name, RouteState { route, backend, standby: None, stream_close_delay, inside: None }))
+}
