@@ -180,6 +180,8 @@ fn has_failed(service: &ServiceStatus) -> bool {
     match service.state {
         ServiceState::Held => true,
         ServiceState::Degraded => service.waiting_on.is_empty(),
-        ServiceState::Settled | ServiceState::Progressing | ServiceState::Unknown => false,
+        // Somebody has to say so, and whoever waits here is not who does.
+        ServiceState::Progressing => service.to_promote,
+        ServiceState::Settled | ServiceState::Unknown => false,
     }
 }

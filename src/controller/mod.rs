@@ -175,7 +175,10 @@ where
             error!(%violation, "a plan was about to break a rule and is not followed: a bug");
         }
         let plan = without_violations(&seen, plan, &violations);
-        self.ports.gates.watch(plan.measure.clone());
+        // While Docker cannot be seen, what was counted is not forgotten.
+        if seen.containers.known().is_some() {
+            self.ports.gates.watch(plan.measure.clone());
+        }
         (seen, plan, now)
     }
 

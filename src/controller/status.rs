@@ -119,6 +119,9 @@ pub struct ServiceStatus {
     pub last_good: Option<ReleaseId>,
     /// For people, with the time left when the report was asked for.
     pub waiting_on: Vec<String>,
+    /// It is ready, and waits for an operator's `promote`.
+    #[serde(default)]
+    pub to_promote: bool,
     /// The same as values, for [`StatusReport::as_of`]; not on the wire.
     #[serde(skip)]
     pub barriers: Vec<WaitingOn>,
@@ -296,6 +299,7 @@ fn service_status(view: &View, plan: &Plan) -> ServiceStatus {
         commit: active.as_ref().and_then(|active| view.record(&active.release)?.commit.clone()),
         last_good: view.memory.good.last().cloned(),
         waiting_on: describe(&barriers, view.world.at()),
+        to_promote: barriers.iter().any(|it| matches!(it, WaitingOn::Promotion { .. })),
         barriers,
         declared: Declared {
             image: service.image.clone(),

@@ -220,6 +220,10 @@ pub enum Phase {
     PostPromotion,
 }
 
+impl Phase {
+    pub const BOTH: [Phase; 2] = [Phase::PrePromotion, Phase::PostPromotion];
+}
+
 impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -301,6 +305,15 @@ impl Gate {
         match &self.check {
             GateCheck::Job(job) => Some(job),
             GateCheck::Exec { .. } | GateCheck::Http(_) | GateCheck::Prometheus { .. } => None,
+        }
+    }
+
+    /// Returns whether it asks a replica, and not somebody else.
+    pub fn asks_the_replica(&self) -> bool {
+        match &self.check {
+            GateCheck::Exec { .. } => true,
+            GateCheck::Http(check) => matches!(check.target, HttpTarget::Replica { .. }),
+            GateCheck::Job(_) | GateCheck::Prometheus { .. } => false,
         }
     }
 

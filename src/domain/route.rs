@@ -8,7 +8,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{ReleaseId, ServiceName, Slot, Subnet};
+use super::{ReleaseId, ServiceName, Slot, Subnet, name::BadName};
 
 /// The public side of a service: which requests are its own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +35,18 @@ pub enum Preview {
     Host(String),
     /// Those to the route with this header; None is any value.
     Header { name: String, value: Option<String> },
+}
+
+/// What the name of a route for looking ends with. No service of a file has the name that this makes.
+const PREVIEW: &str = "--preview";
+
+/// Returns the name under which the route for looking at a service stands.
+///
+/// # Errors
+///
+/// Fails for a name that is too long; the file refuses a preview of such a service.
+pub fn preview_name(service: &ServiceName) -> Result<ServiceName, BadName> {
+    format!("{service}{PREVIEW}").parse()
 }
 
 /// The one release that answers a route.

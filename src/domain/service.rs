@@ -64,7 +64,12 @@ impl Service {
 
     /// Returns the release of this service on the given image.
     pub fn release(&self, digest: Digest, image_id: ImageId) -> Release {
-        Release::new(self.image.clone(), digest, image_id, self.spec.clone())
+        // A slot that is elsewhere is its addresses, and nothing else.
+        let spec = match self.upstreams {
+            Some(_) => ContainerSpec::default(),
+            None => self.spec.clone(),
+        };
+        Release::new(self.image.clone(), digest, image_id, spec)
     }
 }
 

@@ -42,7 +42,8 @@ pub fn plan(view: &View, course: &Course, dependencies: &Dependencies, draft: &m
         idle::raise(view, aim, dependencies, draft);
     }
     draft.preview = idle::preview(view, target.filter(|_| !course.is_failed()))
-        .or_else(|| idle::preview(view, wanted_idle.as_ref()));
+        .or_else(|| idle::preview(view, wanted_idle.as_ref()))
+        .or_else(|| idle::preview(view, idle::elsewhere(view).as_ref()));
 }
 
 /// Returns what is to catch a request that the active release cannot take: in a

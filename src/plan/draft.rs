@@ -13,7 +13,7 @@ use crate::domain::{
 use super::{
     NewContainer, Step, WaitingOn,
     aim::{self, Aim, Course, Origin, Target},
-    drain, pace, verdict,
+    drain, gates, pace, verdict,
     view::{Replica, Standing, View, why_unknown},
 };
 
@@ -406,9 +406,14 @@ impl Draft {
 }
 
 /// Returns whether a replica ever did what its service is for: one that is ready, and
-/// was refused by a gate before anything led to it, serves nobody.
+/// failed before anything led to it, serves nobody. Without a route it is at work as
+/// soon as it runs, unless it still has a gate to pass.
 pub fn has_served(view: &View, replica: &Replica) -> bool {
     let memory = &view.memory;
+    let refused = !gates::have_passed_before_promotion(view, &replica.container.release);
+    if view.service.route.is_none() && !refused && view.service.rollout_group.is_none() {
+        return true;
+    }
     let mut placements = [&memory.active, &memory.previous].into_iter().flatten();
     placements.any(|placement| placement.release == replica.container.release)
 }

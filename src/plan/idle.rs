@@ -10,7 +10,8 @@ use std::collections::BTreeSet;
 use crate::domain::{
     Preview, Release, Route, RouteState, ServiceName,
     memory::{HeldBy, Hold, Placement},
-    snapshot::HoldOf,
+    route::preview_name,
+    snapshot::{FailureKind, HoldOf},
 };
 
 use super::{
@@ -22,18 +23,22 @@ use super::{
     view::{Standing, View},
 };
 
-/// What the name of a route for looking ends with. No service has such a name.
-const PREVIEW: &str = "--preview";
+/// How often a replica of a standby may end by itself.
+const MOST_DEATHS: u32 = 3;
 
-/// Returns what the declared standby runs as, once it may run.
+/// Returns what the declared standby runs as, while nothing else is on its way.
 pub fn declared(view: &View, course: &Course, draft: &mut Draft) -> Option<Aim> {
     let image = view.service.standby.as_ref()?;
     let active = view.active()?;
-    let has_arrived = !course.is_failed()
-        && course.aim().is_some_and(|aim| aim.placement == active)
-        && view.all_ready_at(&active)
-        && verdict::bake_ends(view, &active).is_none();
+    let has_arrived =
+        !course.is_failed() && course.aim().is_some_and(|aim| aim.placement == active);
     if !has_arrived {
+        return None;
+    }
+    if let Some(pull) = view.world.memory.failed_pulls.get(image)
+        && pull.failure.kind == FailureKind::Refused
+    {
+        draft.note = Some(format!("the standby cannot be had: {}", pull.failure));
         return None;
     }
     let found = draft.image_at_hand(view, image)?;
@@ -77,7 +82,13 @@ pub fn raise(view: &View, aim: &Aim, dependencies: &Dependencies, draft: &mut Dr
         })));
         return;
     }
-    draft.raise(view, aim, 1..=view.service.replicas, dependencies);
+    let active = view.active();
+    let may_rise = active.is_some_and(|active| {
+        view.all_ready_at(&active) && verdict::bake_ends(view, &active).is_none()
+    });
+    if may_rise {
+        draft.raise(view, aim, 1..=view.service.replicas, dependencies);
+    }
     let (ready, of) = (view.ready_at(&aim.placement), view.service.replicas);
     draft.waiting_on.push(WaitingOn::Idle { ready, of, slot: aim.placement.slot });
 }
@@ -89,15 +100,25 @@ pub fn failed<'v>(view: &'v View, aim: &Aim) -> Option<&'v Hold> {
     (is_it && hold.declaration == *view.declaration()).then_some(hold)
 }
 
-/// Returns why the declared standby is to be held, if it is: a replica of it ended by
-/// itself.
+/// Returns why the declared standby is to be held, if it is: a replica of it keeps
+/// ending by itself. Once or twice may have been the host's doing.
 pub fn failing(view: &View, aim: &Aim) -> Option<Failing> {
     view.at(&aim.placement).find_map(|replica| {
         let Standing::Ended { code } = replica.standing else { return None };
         let reason = format!("{} exited with code {code}", replica.container.name);
         let failing = Failing { reason, log_of: Some(replica.container.id.clone()) };
-        replica.memory.stopped_at.is_none().then_some(failing)
+        let keeps_ending = replica.memory.deaths >= MOST_DEATHS;
+        (keeps_ending && replica.memory.stopped_at.is_none()).then_some(failing)
     })
+}
+
+/// Returns the slot of a service that runs elsewhere to which its route does not lead.
+pub fn elsewhere(view: &View) -> Option<Aim> {
+    view.service.upstreams.as_ref()?;
+    let active = view.active()?;
+    let mut placements = view.placements().into_iter();
+    let placement = placements.find(|placement| placement.slot != active.slot)?;
+    Some(Aim { placement, release: None, origin: Origin::Fallback })
 }
 
 /// Returns the route by which people look at what is ready in the idle slot.
@@ -120,6 +141,6 @@ pub fn preview(view: &View, looked_at: Option<&Aim>) -> Option<(ServiceName, Rou
     };
     let backend = routing::backend_of(aim.placement.clone(), dials);
     let stream_close_delay = view.service.rollout.drain_timeout;
-    let name = format!("{}{PREVIEW}", view.service.name).parse().ok()?;
+    let name = preview_name(&view.service.name).ok()?;
     Some((name, RouteState { route, backend, standby: None, stream_close_delay, inside: None }))
 }

@@ -250,7 +250,8 @@ fn hold(view: &View, course: &Course, failing: &verdict::Failing) -> Step {
         by: HeldBy::Failure,
         at_unix_ms: view.world.now.unix_ms,
     };
-    let log_of = failing.log_of.clone();
+    // What runs elsewhere keeps its log to itself.
+    let log_of = failing.log_of.clone().filter(|_| view.service.upstreams.is_none());
     let secrets = view.service.secrets().cloned().collect();
     let of = HoldOf::Declared;
     Step::Hold(Box::new(NewHold { service: view.service.name.clone(), hold, of, log_of, secrets }))
@@ -272,6 +273,7 @@ fn write_routes(
         let observed = stands.map(|state| &state.backend);
         let observed =
             observed.filter(|backend| !routing::has_passed_to_others(&views[*name], backend));
+        table.extend(draft.preview.clone());
         let Some(backend) = draft.backend.as_ref().or(observed) else { continue };
         let state = RouteState {
             route: Route { preview: None, ..route.clone() },
@@ -286,7 +288,6 @@ fn write_routes(
             ),
         };
         table.insert((*name).clone(), state);
-        table.extend(draft.preview.clone());
     }
     let stands = proxy.table == table && proxy.intact;
     (!stands && !hangs_on_probes(proxy, views, &table)).then(|| write(proxy, table))

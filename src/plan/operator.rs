@@ -1,7 +1,7 @@
 //! What an operator can ask for beside editing the file.
 
 use crate::domain::{
-    Memory, ServiceName, Snapshot, Stack,
+    Memory, Phase, ServiceName, Snapshot, Stack,
     memory::{Event, EventKind, HeldBy, Hold},
     time::Now,
 };
@@ -28,7 +28,7 @@ pub enum Refusal {
     NothingToPromote(ServiceName),
     #[error("`{0}` is promoted by itself, once it is ready and its gates have passed")]
     PromotedByItself(ServiceName),
-    #[error("the release of `{0}` is held: {1}")]
+    #[error("what the file declares of `{0}` is held and does not serve: {1}")]
     Held(ServiceName, String),
 }
 
@@ -91,9 +91,10 @@ pub fn retry(
     let failed_steps = remembered.failed_steps.take();
     let failed_pulls = service.images().filter_map(|image| memory.failed_pulls.remove(image));
     let failed_pull = failed_pulls.last();
-    gates::discard_failed(remembered);
+    let had_failed_gates = gates::discard_failed(remembered);
+    gates::forget_measurements(service, remembered, &Phase::BOTH);
     let failed_standby = remembered.failed_standby.take();
-    let had_failed = was_held.is_some() || failed_standby.is_some();
+    let had_failed = was_held.is_some() || failed_standby.is_some() || had_failed_gates;
     if !had_failed && failed_steps.is_none() && failed_pull.is_none() {
         return Err(Refusal::NotHeld(name.clone()));
     }
@@ -134,7 +135,13 @@ pub fn rollback(
     let world = World { stack, seen, memory, now };
     let view = View::of(world, name).ok_or_else(|| Refusal::NoSuchService(name.clone()))?;
     let view = &view;
-    let declared = course(view).declared.map(|aim| aim.placement.release);
+    let course = course(view);
+    if let Some(hold) = &course.hold
+        && view.active().is_some_and(|active| Some(&active.release) != hold.release.as_ref())
+    {
+        return Err(Refusal::Held(name.clone(), hold.reason.clone()));
+    }
+    let declared = course.declared.map(|aim| aim.placement.release);
     let earlier = fallback(view, declared.as_ref());
     let earlier = earlier.ok_or_else(|| Refusal::NothingEarlier(name.clone()))?;
     let mut changed = memory.clone();

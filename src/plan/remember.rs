@@ -5,7 +5,7 @@
 //! them anew and breaks nothing.
 
 use crate::domain::{
-    Commit, ContainerId, ImageRef, Memory, Release, ReleaseId, RouteTable, ServiceKind,
+    Commit, ContainerId, ImageRef, Memory, Phase, Release, ReleaseId, RouteTable, ServiceKind,
     ServiceName, Snapshot, Stack, Timestamp,
     memory::{
         Attempts, Event, EventKind, Hold, MAX_HISTORY, Placement, ReplicaMemory, RolloutMemory,
@@ -68,6 +68,7 @@ pub fn remember(stack: &Stack, memory: &Memory, seen: &Snapshot, now: Now) -> Me
         }
     }
     gates::note_done(&mut memory, seen, now);
+    gates::watch_the_left_behind(stack, &mut memory, seen, now);
     if seen.host.known().is_some() {
         memory.pruned_at = Some(now.at);
     }
@@ -209,6 +210,7 @@ fn follow(world: World, memory: &mut Memory, name: &ServiceName) {
             memory.failed_pulls.remove(image);
         }
         gates::discard_failed(&mut service);
+        gates::forget_measurements(view.service, &mut service, &Phase::BOTH);
     }
     let declared = set_course.declared.as_ref().map(|aim| &aim.placement.release);
     service.promote = service.promote.take().filter(|release| declared == Some(release));
@@ -284,6 +286,7 @@ fn follow_active(
         true => EventKind::Promoted,
         false => EventKind::RolledBack,
     };
+    gates::forget_measurements(view.service, service, &[Phase::PostPromotion]);
     service.previous = service.active.replace(active.clone());
     service.promoted_at = Some(now.at);
     let was_first = service.previous.is_none();

@@ -11,7 +11,7 @@ use crate::domain::{
 
 use super::{
     gates,
-    view::{Replica, Standing, View},
+    view::{Replica, Standing, View, placement_of},
 };
 
 /// Whether the strategy says that the route may move to the target.
@@ -34,9 +34,28 @@ pub fn backend(
 ) -> Option<Backend> {
     view.service.route.as_ref()?;
     view.world.proxy()?;
+    if gate == FlipGate::Closed
+        && let Some(narrowed) = still_declared(view)
+    {
+        return Some(narrowed);
+    }
     let placement = choose(view, target, gate, failed)?;
     let dials = dials(view, &placement, view.replicas_at(&placement));
     (!dials.is_empty()).then(|| backend_of(placement, dials))
+}
+
+/// Returns what is left of a route to addresses elsewhere of which the file now says
+/// others for the same slot: those that it still names, and that answer.
+fn still_declared(view: &View) -> Option<Backend> {
+    view.service.upstreams.as_ref()?;
+    let routed = view.routed()?;
+    if view.at(&placement_of(routed)).next().is_some() {
+        return None;
+    }
+    let in_slot = view.replicas.iter().filter(|it| it.container.slot == routed.slot);
+    let ready = in_slot.filter(|it| it.is_ready()).filter_map(|it| view.dial(it));
+    let dials: BTreeSet<_> = ready.filter(|dial| routed.dials.contains(dial)).collect();
+    (!dials.is_empty()).then(|| Backend { dials, ..routed.clone() })
 }
 
 /// Returns whether another container has got an address of a backend, and nothing
@@ -44,7 +63,7 @@ pub fn backend(
 /// away. Such a route is better gone. A service that is recreated hands its
 /// address on to itself.
 pub fn has_passed_to_others(view: &View, backend: &Backend) -> bool {
-    if view.replicas.iter().any(Replica::is_ready) {
+    if view.service.upstreams.is_some() || view.replicas.iter().any(Replica::is_ready) {
         return false;
     }
     let is_other = |container: &&Container| {

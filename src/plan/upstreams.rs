@@ -33,7 +33,7 @@ fn of_service(service: &Service) -> Vec<Container> {
         let release = service.release(found.digest.clone(), found.image_id.clone());
         let first = dials.first()?;
         Some(dials.iter().zip(1..).map(move |(dial, replica)| Container {
-            id: ContainerId(format!("{slot}/{dial}")),
+            id: ContainerId(format!("{}/{slot}/{dial}", service.name)),
             name: dial.to_string(),
             service: service.name.clone(),
             slot: *slot,

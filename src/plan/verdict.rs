@@ -81,7 +81,7 @@ fn exited(view: &View, placement: &Placement) -> Option<Failing> {
 
 fn too_late(view: &View, aim: &Aim) -> Option<Failing> {
     let placement = &aim.placement;
-    if view.all_ready_at(placement) || gates::is_waiting(view, aim) || !deadline_passed(view) {
+    if view.all_ready_at(placement) || gates::is_gated(view, aim) || !deadline_passed(view) {
         return None;
     }
     let waits_for = view.at(placement).find(|replica| !replica.is_ready());
@@ -109,6 +109,10 @@ fn deadline_passed(view: &View) -> bool {
 
 /// Returns when the rollout in hand must be ready, if one has begun.
 pub fn progress_deadline(view: &View) -> Option<Timestamp> {
+    // What runs elsewhere is waited for: nothing of it is here that could be given up.
+    if view.service.upstreams.is_some() {
+        return None;
+    }
     let rollout = view.memory.rollout.as_ref().filter(|rollout| !rollout.is_waiting);
     let started = rollout?.started_at?;
     Some(started + view.service.rollout.progress_deadline)

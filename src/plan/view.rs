@@ -13,6 +13,7 @@ use crate::domain::{
     Backend, Container, Fingerprint, ProbeCheck, Release, ReleaseId, RouteState, Service,
     ServiceKind, ServiceName, Snapshot, Stack, Timestamp,
     memory::{Memory, Placement, ReplicaMemory, ServiceMemory},
+    route::preview_name,
     snapshot::{ContainerState, Health, ObserveFailure, Observed, ProxyState, Subject, Work},
     time::Now,
 };
@@ -242,10 +243,12 @@ impl<'a> View<'a> {
     /// Returns whether a request of the route can reach this replica: as one of
     /// the release that answers, or as its standby.
     pub fn is_named(&self, replica: &Replica) -> bool {
-        match (self.route_state(), self.dial(replica)) {
-            (Some(state), Some(dial)) => state.dials().any(|named| *named == dial),
-            (None, _) | (_, None) => false,
-        }
+        let preview = preview_name(&self.service.name);
+        let preview =
+            || self.world.proxy().and_then(|proxy| proxy.table.get(preview.as_ref().ok()?));
+        let Some(dial) = self.dial(replica) else { return false };
+        let mut states = self.route_state().into_iter().chain(preview());
+        states.any(|state| state.dials().any(|named| *named == dial))
     }
 
     /// Returns whether what the proxy does with this service can be seen, or

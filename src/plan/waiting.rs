@@ -77,11 +77,7 @@ impl WaitingOn {
     /// Returns whether the service has arrived all the same: only time that
     /// changes nothing by itself is left.
     pub fn is_settled(&self) -> bool {
-        match self {
-            WaitingOn::Standby { .. } => true,
-            WaitingOn::Idle { ready, of, .. } => ready >= of,
-            _ => false,
-        }
+        matches!(self, WaitingOn::Standby { .. } | WaitingOn::Idle { .. })
     }
 
     /// Returns the text for people, with the time left from `now`.
@@ -127,7 +123,7 @@ impl WaitingOn {
                 format!("{phase} gate `{gate}`{left}{why}")
             }
             WaitingOn::Promotion { slot } => {
-                format!("ready in {slot}, to be promoted by `quaymaster promote`")
+                format!("ready in {slot}, to be promoted by hand")
             }
             WaitingOn::Group { service } => format!("{service} of its group to be ready as well"),
             WaitingOn::Idle { ready, of, slot } => {

@@ -333,7 +333,7 @@ impl<'s> Lines<'s> {
         let after_key =
             |text: &str, key: &&str| Some(text.find(&format!("{key}:"))? + key.len() + 1);
         let own = text(at.line);
-        if let Some(after) = SECRET_KEYS.iter().find_map(|key| after_key(own, key)) {
+        if let Some(after) = SECRET_KEYS.iter().filter_map(|key| after_key(own, key)).min() {
             return Some(Span { start: at.line_span.start + after, end: at.line_span.end });
         }
         let indent = |text: &str| text.len() - text.trim_start().len();

@@ -37,7 +37,7 @@ pub(super) struct WrittenRollout {
     failover: Option<Failover>,
     pre_promotion: Option<WrittenGates>,
     post_promotion: Option<WrittenGates>,
-    auto_promote: Option<bool>,
+    auto_promote: Option<(bool, Span)>,
 }
 
 /// The gates of one phase, and where the file lists them.
@@ -48,6 +48,11 @@ struct WrittenGates {
 }
 
 impl WrittenRollout {
+    /// Returns where the service says that it is promoted by hand, if it does.
+    pub fn by_hand_at(&self) -> Option<Span> {
+        self.auto_promote.filter(|it| !it.0).map(|it| it.1)
+    }
+
     /// Returns this, with `defaults` where it says nothing.
     pub fn or(self, defaults: WrittenRollout) -> WrittenRollout {
         WrittenRollout {
@@ -102,7 +107,7 @@ impl WrittenRollout {
             failover: self.failover.unwrap_or(Failover::Standby),
             pre_promotion,
             post_promotion,
-            auto_promote: self.auto_promote.unwrap_or(true),
+            auto_promote: self.auto_promote.is_none_or(|it| it.0),
         };
         if rollout.min_healthy_time >= rollout.progress_deadline
             && let Some((_, span)) = self.min_healthy_time.or(self.progress_deadline)
@@ -138,7 +143,8 @@ pub(super) fn read(reader: &mut Reader<'_>, node: &Node) -> WrittenRollout {
     let failover = fields.get("failover");
     let (pre_promotion, post_promotion) =
         (fields.get("pre_promotion"), fields.get("post_promotion"));
-    let auto_promote = fields.get("auto_promote").and_then(|it| reader.flag(&it.value));
+    let auto_promote =
+        fields.get("auto_promote").and_then(|it| Some((reader.flag(&it.value)?, it.key_span)));
     fields.finish(reader, &REFUSALS);
     WrittenRollout {
         strategy: strategy

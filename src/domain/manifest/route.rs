@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, net::Ipv4Addr};
 
-use crate::domain::{Route, ServiceName};
+use crate::domain::{Route, ServiceName, route::preview_name};
 
 use super::{
     fields::{Fields, Refusals},
@@ -241,7 +241,7 @@ pub(super) fn check_all(reader: &mut Reader<'_>, services: &Services, proxy_decl
         );
     }
     check_requests(reader, &routed);
-    check_previews(reader, &routed);
+    check_previews(reader, &routed, services);
 }
 
 /// A service with a route.
@@ -284,8 +284,26 @@ fn check_requests(reader: &mut Reader<'_>, routed: &[Routed<'_>]) {
     }
 }
 
+/// A preview stands in the proxy under a name of its own, which no service may have.
+fn check_preview_name(
+    reader: &mut Reader<'_>,
+    service: &ServiceName,
+    span: Span,
+    services: &Services,
+) {
+    let Ok(name) = preview_name(service) else {
+        let message = format!("the name of `{service}` is too long for a service with a preview");
+        reader.refuse(span, message, "shorten it to 54 characters");
+        return;
+    };
+    if services.contains_key(&name) {
+        let message = format!("the preview of `{service}` is called `{name}`, as a service is");
+        reader.refuse(span, message, format!("rename the service `{name}`"));
+    }
+}
+
 /// A preview's host is nothing else's.
-fn check_previews(reader: &mut Reader<'_>, routed: &[Routed<'_>]) {
+fn check_previews(reader: &mut Reader<'_>, routed: &[Routed<'_>], services: &Services) {
     let mut taken: HashMap<&str, Vec<Claim<'_>>> = HashMap::new();
     for one in routed {
         for host in &one.read.hosts {
@@ -293,6 +311,9 @@ fn check_previews(reader: &mut Reader<'_>, routed: &[Routed<'_>]) {
         }
     }
     for one in routed {
+        if let Some(preview) = &one.read.preview {
+            check_preview_name(reader, one.name, preview.span, services);
+        }
         let Some(host) = one.read.preview.as_ref().and_then(|read| read.host.as_ref()) else {
             continue;
         };

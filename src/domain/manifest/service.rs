@@ -128,6 +128,7 @@ pub(super) fn read(
         published: &published,
         mounts: &mounts,
         gates: written_rollout.gates_at(),
+        by_hand: written_rollout.by_hand_at(),
         rollout_group: rollout_group.as_ref(),
         preview: route.as_ref().and_then(|read| Some(read.preview.as_ref()?.span)),
         standby: standby_entry.map(|it| it.key_span),
@@ -272,6 +273,8 @@ struct Facts<'r> {
     mounts: &'r [Mount],
     /// Where the service's own gates stand.
     gates: Option<Span>,
+    /// Where it says that somebody promotes it.
+    by_hand: Option<Span>,
     rollout_group: Option<&'r WrittenGroup>,
     /// Where these stand.
     preview: Option<Span>,
@@ -332,7 +335,7 @@ fn choose_strategy(
     }
 }
 
-/// A standby and a preview need a slot that is idle.
+/// A standby and a preview need a slot that is idle, and a group moves between slots.
 fn check_idle_slot(reader: &mut Reader<'_>, facts: &Facts<'_>, strategy: Strategy) {
     let has_one = strategy == Strategy::BlueGreen && facts.routed.is_some();
     for (key, span) in [("standby", facts.standby), ("preview", facts.preview)] {
@@ -344,6 +347,21 @@ fn check_idle_slot(reader: &mut Reader<'_>, facts: &Facts<'_>, strategy: Strateg
             let help = "remove it; `strategy: blue-green` with a `route:` has two slots";
             reader.refuse(span, message, help);
         }
+    }
+    if let Some(span) = facts.by_hand
+        && strategy == Strategy::Recreate
+        && facts.kind == ServiceKind::LongRunning
+    {
+        let message = "nothing would serve until somebody promotes it: this service is stopped before it is started anew";
+        reader.refuse(span, message, "remove `auto_promote: false`");
+    }
+    if let Some(group) = facts.rollout_group
+        && strategy != Strategy::BlueGreen
+        && facts.kind == ServiceKind::LongRunning
+    {
+        let message = "the services of a group move in one step, and this one does not";
+        let help = "write `rollout: { strategy: blue-green }`, or remove `rollout_group:`";
+        reader.refuse(group.span, message, help);
     }
 }
 

@@ -96,6 +96,9 @@ pub(super) fn read(reader: &mut Reader<'_>, tree: &Rc<Node>) -> Option<Stack> {
 
     let Declared { created: networks, external: external_networks } = networks.used();
     let Declared { created: volumes, external: external_volumes } = volumes.used();
+    // A host whose part of the file has no route needs no Caddy.
+    let has_routes = here.iter().any(|(_, read)| read.route.is_some());
+    let proxy = proxy.filter(|_| has_routes || others.is_empty());
     Some(Stack {
         name: name?,
         // A text does not know which commit it is of: its source does.

@@ -51,7 +51,10 @@ pub fn advance(view: &View, course: &Course, draft: &mut Draft) {
 }
 
 fn measure(view: &View, aim: &Aim, gate: &Gate, key: &GateKey, draft: &mut Draft) {
-    let Some(replica) = view.at(&aim.placement).find(|replica| replica.is_ready()) else { return };
+    // One that asks somebody else is not to start anew because a replica did.
+    let asks_it = gate.asks_the_replica();
+    let mut there = view.at(&aim.placement);
+    let Some(replica) = there.find(|replica| !asks_it || replica.is_ready()) else { return };
     let address = view.dial(replica).map(|dial| dial.ip());
     let address = address.or_else(|| replica.container.addresses.values().next().copied());
     let target = GateTarget { gate: gate.clone(), replica: replica.container.id.clone(), address };

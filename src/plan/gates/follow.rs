@@ -1,7 +1,9 @@
 //! What became of the gates, followed into the memory.
 
+use std::time::Duration;
+
 use crate::domain::{
-    Gate, GateKey, Memory, Phase, Snapshot, Timestamp,
+    Gate, GateId, GateKey, Memory, Phase, Service, Snapshot, Stack, Timestamp,
     gate::JobSpec,
     memory::{GateRecord, GateStanding, ReleaseGates, ServiceMemory},
     snapshot::{ContainerState, FailureKind, JobContainer, Measured, Measurement},
@@ -13,8 +15,14 @@ use super::{
         aim::{Course, Origin},
         view::View,
     },
-    current, deadline, job_of, jobs, key,
+    current, deadline,
+    job::is_at_work,
+    job_of, jobs, key,
 };
+
+/// How long a job may run of which the file says nothing any more: what a file that
+/// does not say otherwise gives it.
+const UNDECLARED_LIMIT: Duration = Duration::from_secs(600);
 
 /// What a job that succeeded shows.
 const SUCCESS: &str = "exited with code 0";
@@ -31,7 +39,10 @@ pub fn note_done(memory: &mut Memory, seen: &Snapshot, now: Now) {
         let service = memory.services.entry(service.clone()).or_default();
         let gates = service.gates.entry(release.clone()).or_default();
         let known = gates.records.get(gate);
-        if known.is_some_and(|it| matches!(it.standing, GateStanding::Passed { .. })) {
+        // What failed, or is to be tried again, may have been stopped by us: the code
+        // with which it left then says nothing.
+        let is_open = |it: &GateRecord| matches!(it.standing, GateStanding::Open { .. });
+        if !known.is_none_or(is_open) {
             continue;
         }
         let record = GateRecord {
@@ -42,6 +53,46 @@ pub fn note_done(memory: &mut Memory, seen: &Snapshot, now: Now) {
         };
         note(gates, job.key.clone(), record, now.unix_ms);
     }
+}
+
+/// Follows jobs that are at work and are not what the file wants now: they are let end,
+/// and given up in time. Those of a service that the file has left behind are stopped.
+pub fn watch_the_left_behind(stack: &Stack, memory: &mut Memory, seen: &Snapshot, now: Now) {
+    for job in seen.jobs.iter().filter(|job| is_at_work(job)) {
+        let GateKey { service: name, release, gate } = &job.key;
+        let limit = stack.services.get(name).map(|service| job_limit(service, gate));
+        let service = memory.services.entry(name.clone()).or_default();
+        let gates = service.gates.entry(release.clone()).or_default();
+        let since = gates.records.get(gate).map_or(now.at, |record| record.since);
+        let is_open = |it: &GateRecord| matches!(it.standing, GateStanding::Open { .. });
+        if !gates.records.get(gate).is_none_or(is_open) {
+            continue;
+        }
+        let standing = match limit {
+            None => GateStanding::Discarded,
+            Some(limit) if since + limit <= now.at => {
+                GateStanding::Failed { why: format!("did not end within {}", human(limit)) }
+            }
+            Some(_) => GateStanding::Open { why: None },
+        };
+        let known = gates.records.get(gate);
+        let record = GateRecord {
+            name: known.map_or_else(|| job.name.clone(), |record| record.name.clone()),
+            phase: known.map_or(Phase::PrePromotion, |record| record.phase),
+            since,
+            standing,
+        };
+        note(gates, job.key.clone(), record, now.unix_ms);
+    }
+}
+
+/// How long a job may run: as its gate says, if the file still has it.
+fn job_limit(service: &Service, gate: &GateId) -> Duration {
+    let rollout = &service.rollout;
+    let before = rollout.pre_promotion.iter().map(|gate| (gate, Phase::PrePromotion));
+    let after = rollout.post_promotion.iter().map(|gate| (gate, Phase::PostPromotion));
+    let declared = before.chain(after).find(|(it, phase)| it.id(*phase) == *gate);
+    declared.map_or(UNDECLARED_LIMIT, |(gate, _)| gate.timeout)
 }
 
 /// Follows the gates of the declared release into the memory, and returns what is
@@ -68,6 +119,10 @@ pub fn follow(view: &View, course: &Course, service: &mut ServiceMemory) -> Vec<
             continue;
         }
         let since = before.map_or(view.world.at(), |record| record.since);
+        let since = match has_just_begun(view, gate, &key, before) {
+            true => view.world.at(),
+            false => since,
+        };
         let was_open =
             !before.is_some_and(|record| matches!(record.standing, GateStanding::Passed { .. }));
         let standing = match gate.job() {
@@ -93,6 +148,16 @@ pub fn follow(view: &View, course: &Course, service: &mut ServiceMemory) -> Vec<
     news
 }
 
+/// Time in which nobody measured, or the image of a job was pulled, is not the gate's.
+fn has_just_begun(view: &View, gate: &Gate, key: &GateKey, before: Option<&GateRecord>) -> bool {
+    let Some(before) = before else { return true };
+    let GateStanding::Open { why } = &before.standing else { return false };
+    match gate.is_measured() {
+        true => !view.world.seen.measured.contains_key(key),
+        false => why.is_some() && job_of(view, key).is_some(),
+    }
+}
+
 fn note(gates: &mut ReleaseGates, key: GateKey, record: GateRecord, unix_ms: i64) {
     if gates.records.get(&key.gate) != Some(&record) {
         gates.at_unix_ms = unix_ms;
@@ -100,7 +165,7 @@ fn note(gates: &mut ReleaseGates, key: GateKey, record: GateRecord, unix_ms: i64
     }
 }
 
-/// None before its container has run: a pull takes none of its time.
+/// None before its container has run, unless its image cannot be had.
 fn after_job(
     view: &View,
     gate: &Gate,
@@ -111,9 +176,14 @@ fn after_job(
     let failed = |why: String| Some(GateStanding::Failed { why });
     let Some(container) = job_of(view, key) else {
         let pull = job.image.as_ref().and_then(|it| view.world.memory.failed_pulls.get(it))?;
+        let patience = view.service.rollout.progress_deadline;
+        let why = pull.failure.message.clone();
         return match pull.failure.kind == FailureKind::Refused {
-            true => failed(pull.failure.message.clone()),
-            false => None,
+            true => failed(why),
+            false if since + patience <= view.world.at() => {
+                failed(format!("its image could not be pulled within {}: {why}", human(patience)))
+            }
+            false => Some(GateStanding::Open { why: Some(why) }),
         };
     };
     match container.state {
@@ -166,11 +236,26 @@ fn words(measurement: &Measurement) -> &str {
     }
 }
 
-/// Has the gates that failed be tried again.
-pub fn discard_failed(service: &mut ServiceMemory) {
+/// Has the gates that failed be tried again; returns whether there were any.
+pub fn discard_failed(service: &mut ServiceMemory) -> bool {
     let records = service.gates.values_mut().flat_map(|gates| gates.records.values_mut());
-    for record in records.filter(|it| matches!(it.standing, GateStanding::Failed { .. })) {
-        record.standing = GateStanding::Discarded;
+    let failed = records.filter(|it| matches!(it.standing, GateStanding::Failed { .. }));
+    failed.map(|record| record.standing = GateStanding::Discarded).count() > 0
+}
+
+/// Forgets what was measured of any release: a rollout that begins, or a promotion,
+/// looks for itself. What a job did stays done.
+pub fn forget_measurements(service: &Service, memory: &mut ServiceMemory, phases: &[Phase]) {
+    for phase in phases {
+        let gates = match phase {
+            Phase::PrePromotion => &service.rollout.pre_promotion,
+            Phase::PostPromotion => &service.rollout.post_promotion,
+        };
+        let measured: Vec<GateId> =
+            gates.iter().filter(|gate| gate.is_measured()).map(|gate| gate.id(*phase)).collect();
+        for gates in memory.gates.values_mut() {
+            gates.records.retain(|id, _| !measured.contains(id));
+        }
     }
 }
 

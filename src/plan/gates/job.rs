@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::{
-    ContainerSpec, GateKey, Release, Secret,
+    ContainerSpec, GateKey, Phase, Release, Secret,
     gate::JobSpec,
     memory::{GateRecord, GateStanding},
     release::RestartPolicy,
@@ -46,8 +46,24 @@ pub(super) fn run(view: &View, aim: &Aim, job: &JobSpec, key: &GateKey, draft: &
         return;
     }
     // A migration of a superseded release is not cut off, and none runs beside it.
-    if jobs(view).any(is_at_work) {
-        draft.waiting_on.push(WaitingOn::StepInHand);
+    let creates = draft.steps.iter().any(|step| match step {
+        Step::Create(new) => new.job.is_some(),
+        _ => false,
+    });
+    let is_next =
+        |job: &JobContainer| job.key.release == key.release && is_about_to_start(view, job);
+    let mut others = jobs(view).filter(|job| is_at_work(job) || is_next(job));
+    if let Some(other) = others.next() {
+        let record = record_of(view, other);
+        draft.waiting_on.push(WaitingOn::Gate {
+            gate: record.map_or_else(|| other.name.clone(), |record| record.name.clone()),
+            phase: record.map_or(Phase::PrePromotion, |record| record.phase),
+            until: None,
+            why: Some("one job runs at a time".to_owned()),
+        });
+        return;
+    }
+    if creates {
         return;
     }
     let Some(release) = &aim.release else { return };
@@ -110,7 +126,7 @@ fn job_release(view: &View, aim: &Aim, image: Release, job: &JobSpec) -> Release
     Release { spec, ..image }
 }
 
-fn is_at_work(job: &JobContainer) -> bool {
+pub(super) fn is_at_work(job: &JobContainer) -> bool {
     match job.state {
         ContainerState::Running { .. } | ContainerState::Restarting | ContainerState::Paused => {
             true
@@ -150,11 +166,24 @@ fn is_kept(view: &View, course: &Course, job: &JobContainer) -> bool {
     let is_in_question =
         declared == Some(&job.key.release) || releases.any(|release| *release == job.key.release);
     match record_of(view, job).map(|record| &record.standing) {
+        // What never ran tells nothing, and is wanted only where it may yet run.
+        _ if job.state == ContainerState::Created && declared != Some(&job.key.release) => false,
         Some(GateStanding::Passed { .. } | GateStanding::Open { .. }) | None => is_in_question,
         // Its log is kept first.
         Some(GateStanding::Failed { .. }) => is_in_question && course.hold.is_none(),
         Some(GateStanding::Discarded) => false,
     }
+}
+
+/// Returns whether a job was made for the declared release and has not run yet.
+fn is_about_to_start(view: &View, job: &JobContainer) -> bool {
+    let is_wanted = record_of(view, job).is_none_or(|it| match it.standing {
+        GateStanding::Open { .. } => true,
+        GateStanding::Passed { .. } | GateStanding::Failed { .. } | GateStanding::Discarded => {
+            false
+        }
+    });
+    job.state == ContainerState::Created && is_wanted
 }
 
 fn record_of<'v>(view: &'v View, job: &JobContainer) -> Option<&'v GateRecord> {

@@ -14,7 +14,7 @@ mod follow;
 mod job;
 
 pub use advance::advance;
-pub use follow::{discard_failed, follow, note_done};
+pub use follow::{discard_failed, follow, forget_measurements, note_done, watch_the_left_behind};
 
 use crate::domain::{
     Gate, GateKey, Phase, ReleaseId, Strategy, Timestamp,
@@ -50,6 +50,13 @@ pub fn is_ready_alone(view: &View, aim: &Aim) -> bool {
 /// Returns whether a release is ready, and waits to be promoted.
 pub fn is_waiting(view: &View, aim: &Aim) -> bool {
     is_ready(view, &aim.placement) && !may_promote(view, aim)
+}
+
+/// Returns whether a release is ready, and its own gates or an operator keep it from
+/// promotion. Says nothing of its group: what is asked of one member must not lead to
+/// all the others.
+pub fn is_gated(view: &View, aim: &Aim) -> bool {
+    is_ready(view, &aim.placement) && !is_ready_alone(view, aim)
 }
 
 fn is_past_promotion(view: &View, aim: &Aim) -> bool {
@@ -136,8 +143,7 @@ pub fn failed(view: &View, release: &ReleaseId, phase: Phase) -> Option<Failing>
 /// Returns what is remembered of a release's gates, in the order of the file.
 pub fn results(view: &View, release: &ReleaseId) -> Vec<GateRecord> {
     let Some(gates) = view.memory.gates.get(release) else { return Vec::new() };
-    let phases = [Phase::PrePromotion, Phase::PostPromotion];
-    let declared = phases.iter().flat_map(|phase| {
+    let declared = Phase::BOTH.iter().flat_map(|phase| {
         of_phase(view, *phase).iter().filter_map(|gate| gates.records.get(&gate.id(*phase)))
     });
     declared.filter(|record| record.standing != GateStanding::Discarded).cloned().collect()

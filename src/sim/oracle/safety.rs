@@ -148,7 +148,10 @@ impl World {
         let held = oracle.holds.get(&service.name).and_then(|(_, release)| release.as_ref());
         let version = self.registry.version_of(&labels.release.image_id);
         let is_bad = version.is_some_and(|version| fate(version, service) == Fate::Bad);
-        !served && (held == Some(release) || is_bad || service.rollout_group.is_some())
+        // What has no route is at work once it runs, unless it has gates to pass.
+        let is_gated = !service.rollout.pre_promotion.is_empty();
+        let is_held = held == Some(release) && (service.route.is_some() || is_gated);
+        !served && (is_held || is_bad || service.rollout_group.is_some())
     }
 
     /// Returns whether Caddy names the container, and was seen to.

@@ -157,11 +157,15 @@ impl Git {
         }
         if let Some(credential) = self.remote.credential() {
             // The last of the helpers where only the user is named, else the only one.
-            let mut settings = vec![("credential.username", credential.username.as_str())];
+            // For this host alone: not for a proxy, and not for one that is redirected to.
+            let scope = self.remote.origin();
+            let (username, helper) =
+                (format!("credential.{scope}.username"), format!("credential.{scope}.helper"));
+            let mut settings = vec![(username, credential.username.as_str())];
             if credential.password.is_some() {
-                settings.push(("credential.helper", ""));
+                settings.push((helper.clone(), ""));
             }
-            settings.push(("credential.helper", HELPER));
+            settings.push((helper, HELPER));
             command.env("GIT_CONFIG_COUNT", settings.len().to_string());
             for (n, (name, value)) in settings.into_iter().enumerate() {
                 command.env(format!("GIT_CONFIG_KEY_{n}"), name);

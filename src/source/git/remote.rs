@@ -85,6 +85,13 @@ impl Remote {
         &self.address
     }
 
+    /// Returns scheme, host and port: whom a credential is for.
+    pub(super) fn origin(&self) -> &str {
+        let start = self.address.find("://").map_or(0, |at| at + 3);
+        let end = self.address[start..].find(['/', '?', '#']);
+        end.map_or(&self.address, |end| &self.address[..start + end])
+    }
+
     /// Returns the URL for people: a token in the query is left out as well.
     pub fn shown(&self) -> &str {
         self.address.split(['?', '#']).next().unwrap_or_default()

@@ -99,6 +99,7 @@ pub fn service(name: &str, image_text: &str) -> ServiceStatus {
         commit: None,
         last_good: Some(release("123456789abc")),
         waiting_on: Vec::new(),
+        to_promote: false,
         barriers: Vec::new(),
         declared: Declared { image: image.clone(), slot: None },
         gates: Vec::new(),

@@ -10,6 +10,7 @@ mod failure;
 mod flips;
 mod gates;
 mod git;
+mod hosts;
 mod names;
 mod ownership;
 mod pulls;

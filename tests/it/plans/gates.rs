@@ -290,7 +290,7 @@ fn a_job_of_a_superseded_release_is_not_cut_off_and_none_runs_beside_it() {
     let scene = scene.job("v3", &migrate, PRE, RUNNING);
     assert_snapshot!(scene.plan(), @r"
         shop is progressing: rolling out; serving shop:v1
-          waits: the step in hand
+          waits: pre-promotion gate `demo-shop-v3-job` (one job runs at a time)
           waits: pre-promotion gate `job ./migrate`
     ");
     let scene = scene.job("v3", &migrate, PRE, Exited { code: 1 });
@@ -419,7 +419,7 @@ fn a_release_waits_for_an_operator_where_the_file_says_so() {
     let scene = ready_in_green(shop).later(500_000);
     assert_snapshot!(scene.plan(), @r"
         shop is progressing: ready in green, to be promoted: quaymaster promote shop; serving shop:v1
-          waits: ready in green, to be promoted by `quaymaster promote`
+          waits: ready in green, to be promoted by hand
     ");
     let scene = scene.asked(Request::Promote);
     assert_snapshot!(scene.plan(), @r"
@@ -458,7 +458,7 @@ fn gates_are_all_looked_at_through_the_bake() {
     assert_snapshot!(scene.plan(), @r"
         shop is progressing: settling
           waits: blue warm for rollback, 1m40s left
-          waits: post-promotion gate `exec other`, 1m5s left
+          waits: post-promotion gate `exec other`, 1m11s left
     ");
     let scene = scene.measures(&other, POST, 0, passed()).later(0);
     assert_snapshot!(scene.plan(), @r"
@@ -583,4 +583,51 @@ fn a_member_that_fails_on_trial_takes_the_group_back() {
         api is held: failed after its promotion: demo-api-green-v2-1: HTTP 503; going back to api:v1
         shop is held: kept back with its group all, of which api failed; going back to shop:v1
     ");
+}
+
+/// The file refuses it; a plan of it must come to an end all the same.
+#[test]
+fn members_that_roll_ask_nobody_twice() {
+    let rolling = |name: &str| {
+        let mut service = grouped(name, "v2");
+        service.rollout.strategy = quaymaster::domain::Strategy::Rolling;
+        service.replicas = 2;
+        service
+    };
+    let scene = Scene::of([rolling("shop"), rolling("api")])
+        .ready("shop", Blue, "v1", 1)
+        .ready("shop", Blue, "v2", 1)
+        .ready("api", Blue, "v1", 1)
+        .ready("api", Blue, "v2", 1)
+        .routed("shop", Blue, "v1")
+        .routed("api", Blue, "v1");
+    assert!(scene.plan().contains("shop is progressing"));
+}
+
+#[test]
+fn a_hung_job_of_a_release_left_behind_is_stopped_in_time() {
+    let migrate = job("./migrate");
+    let scene = ready_in_green(before([migrate.clone()]));
+    let scene = scene.job("v3", &migrate, PRE, RUNNING).later(0);
+    assert_snapshot!(scene.plan(), @r"
+        shop is progressing: rolling out; serving shop:v1
+          waits: pre-promotion gate `demo-shop-v3-job` (one job runs at a time)
+          waits: pre-promotion gate `job ./migrate`
+    ");
+    assert_snapshot!(scene.later(300_000).later(0).plan(), @r"
+        stop demo-shop-v3-job
+        shop is progressing: rolling out; serving shop:v1
+          waits: pre-promotion gate `demo-shop-v3-job` (one job runs at a time)
+          waits: pre-promotion gate `job ./migrate`
+    ");
+}
+
+#[test]
+fn a_job_that_was_stopped_has_not_succeeded_whatever_its_code() {
+    let migrate = job("./migrate");
+    let scene = ready_in_green(before([migrate.clone()]));
+    let scene = scene.job("v2", &migrate, PRE, RUNNING).later(300_000).later(0).held();
+    let scene = scene.job("v2", &migrate, PRE, Exited { code: 0 }).later(0);
+    let scene = scene.asked(Request::Retry).later(0).no_job();
+    assert!(scene.plan().contains("create demo-shop-v2-job"), "{}", scene.plan());
 }

@@ -54,13 +54,19 @@ fn a_standby_waits_until_the_release_before_has_had_its_time() {
 }
 
 #[test]
-fn a_standby_that_exits_is_held_and_nothing_else_moves() {
+fn a_standby_that_keeps_exiting_is_held_and_nothing_else_moves() {
     let scene =
         settled(with_standby("v2")).replica("shop", Green, "v2", 1, Exited { code: 3 }).later(0);
+    // A reboot ends it as well.
     assert_snapshot!(scene.plan(), @r"
-        hold shop:v2: demo-shop-green-v2-1 exited with code 3
+        start demo-shop-green-v2-1
         shop is progressing: settling
+          waits: standby in green, 0 of 1 ready
     ");
+    let scene = scene.edit(|scene| {
+        let id = scene.containers().last().expect("the standby").id.clone();
+        scene.remember_replica("shop", &id).deaths = 3;
+    });
     let (memory, plan) = scene.pass();
     let hold = plan.steps.into_iter().find_map(|step| match step {
         Step::Hold(new) => Some(new),
@@ -106,7 +112,7 @@ fn people_look_at_a_release_that_waits() {
     assert_snapshot!(scene.plan(), @r"
         write routes: shop--preview: nothing → green v2
         shop is progressing: ready in green, to be promoted: quaymaster promote shop; serving shop:v1
-          waits: ready in green, to be promoted by `quaymaster promote`
+          waits: ready in green, to be promoted by hand
     ");
     let plan = scene.pass().1;
     let table = plan.table().expect("it is written");

@@ -361,7 +361,8 @@ impl Host {
 
 /// Returns the binary that cargo built beside the test or bench that runs:
 /// `PROFILE/quaymaster` for `PROFILE/deps/NAME-HASH`.
-fn quaymaster_binary() -> PathBuf {
+/// Returns the binary that is tested: the one beside the test's own.
+pub fn quaymaster_binary() -> PathBuf {
     let running = env::current_exe().expect("a running program has a path");
     let profile = running.ancestors().nth(2).expect("cargo runs it from PROFILE/deps");
     profile.join("quaymaster")

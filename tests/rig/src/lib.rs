@@ -10,6 +10,7 @@
 //! a bounded poll of something observable.
 
 pub mod client;
+pub mod daemon;
 pub mod docker;
 pub mod edge;
 pub mod forge;
