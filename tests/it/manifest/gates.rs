@@ -290,12 +290,12 @@ fn what_runs_once_has_no_gates_and_no_group() {
     web(&once("rollout: { pre_promotion: [] }"));
     let stack = |kind: &str| {
         format!(
-            "name: shop\nservices:\n  a: {{ image: a, rollout_group: g{kind} }}\n  b: {{ image: b, rollout_group: g }}\n"
+            "name: shop\nservices:\n  a: {{ image: a, rollout_group: g{kind} }}\n  b: {{ image: b, rollout_group: g, rollout: {{ strategy: blue-green }} }}\n"
         )
     };
     let once = stack(", restart: \"no\"");
     file_is_refused(&once, (3, 33), "nothing is promoted", "remove it");
-    accepted(&stack(""));
+    accepted(&stack(", rollout: { strategy: blue-green }"));
 }
 
 #[test]
@@ -344,7 +344,7 @@ fn somebody_may_have_to_say_when() {
 #[test]
 fn nobody_is_alone_in_a_group() {
     let stack = accepted(
-        "name: shop\nservices:\n  a: { image: a, rollout_group: x-1 }\n  b: { image: b, rollout_group: x-1 }\n  c: { image: c }\n",
+        "name: shop\nservices:\n  a: { image: a, rollout_group: x-1, rollout: { strategy: blue-green } }\n  b: { image: b, rollout_group: x-1, rollout: { strategy: blue-green } }\n  c: { image: c }\n",
     );
     let group = |name: &str| {
         let group = stack.services[&name.parse().unwrap()].rollout_group.clone();
@@ -352,12 +352,15 @@ fn nobody_is_alone_in_a_group() {
     };
     assert_eq!(group("a").as_deref(), Some("x-1"));
     assert_eq!(group("c"), None);
-    lines_are_refused("rollout_group: all", (1, 16), "nobody else is in this group", "others");
+    let alone = "rollout_group: all\nrollout: { strategy: blue-green }";
+    lines_are_refused(alone, (1, 16), "nobody else is in this group", "others");
+    let steps = "rollout_group: all\nrollout: { strategy: rolling }";
+    assert!(refused(&stack_with(steps)).to_string().contains("move in one step"));
     lines_are_refused("rollout_group: A", (1, 16), "lower-case", "lower-case");
     lines_are_refused("rollout: { rollout_group: a }", (1, 12), "is not supported", "beside");
     lines_are_refused("pre_promotion: []", (1, 1), "is not supported", "under `rollout:`");
     let report = refused(
-        "name: shop\nservices:\n  a: { image: a, rollout_group: shop }\n  b: { image: b, rollout_group: shpo }\n",
+        "name: shop\nservices:\n  a: { image: a, rollout_group: shop, rollout: { strategy: blue-green } }\n  b: { image: b, rollout_group: shpo, rollout: { strategy: blue-green } }\n",
     );
     assert_eq!(report.problems().len(), 2);
     assert_eq!(report.problems()[0].help, "did you mean `shpo`?");

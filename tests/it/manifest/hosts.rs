@@ -146,7 +146,7 @@ fn two_hosts_may_have_the_same_requests() {
 fn a_group_is_on_the_same_hosts() {
     let two = |first: &str, second: &str| {
         format!(
-            "name: shop\nservices:\n  a: {{ image: a, rollout_group: g, hosts: {first} }}\n  b: {{ image: b, rollout_group: g, hosts: {second} }}\n  c: {{ image: c }}\n"
+            "name: shop\nservices:\n  a: {{ image: a, rollout_group: g, hosts: {first}, rollout: &one {{ strategy: blue-green }} }}\n  b: {{ image: b, rollout_group: g, hosts: {second}, rollout: *one }}\n  c: {{ image: c }}\n"
         )
     };
     accepted(&two("[x, y]", "[y, x]"));
