@@ -6,6 +6,7 @@
 //! - 1 [`plan`]: what to do next, purely
 //! - 2 [`ports`] and the adapters behind them: [`docker`], [`caddy`], [`probe`],
 //!   [`gate`], [`store`], [`source`], [`clock`], [`lock`], [`systemd`]
+//!   [`http`] is below them: how any of them asks somebody outside
 //! - 3 [`controller`]: the loop; [`server`]: how it answers
 //! - 4 [`cli`]: the command line
 
@@ -16,6 +17,7 @@ pub mod controller;
 pub mod docker;
 pub mod domain;
 pub mod gate;
+pub mod http;
 pub mod lock;
 pub mod plan;
 pub mod ports;

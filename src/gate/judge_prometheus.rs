@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::domain::{gate::Condition, snapshot::Measurement};
 
-use super::{ask::Body, conceal::Secrets};
+use crate::http::{Body, Secrets};
 
 #[derive(Deserialize)]
 struct Answer {

@@ -1,4 +1,4 @@
-//! What gates ask with, for others: one GET, with TLS and the environment's proxy.
+//! One GET, with TLS and the environment's proxy.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -25,7 +25,7 @@ pub async fn get(
 ) -> Result<(u16, Vec<u8>), String> {
     let url = Url::parse(url).map_err(|error| format!("this is not a URL: {error}"))?;
     let route = Route::ByEnvironment;
-    let question = Question { url, headers, route, wants: Wants::Body, host: None };
+    let question = Question { url, headers, route, wants: Wants::Body, host: None, post: None };
     let answer = ask(&Connector::new(), &question, Instant::now() + timeout).await;
     let answer = answer.map_err(|error| match error {
         NoAnswer::Unreached(why) | NoAnswer::Broken(why) => why,
