@@ -24,12 +24,13 @@ use crate::{
     controller::{Controller, Look, Ports, StatusReport},
     docker::{self, Docker},
     domain::{
-        GateKey, GateTarget, Memory, ProbeCheck, Snapshot, Stack, Timestamp,
+        Delivery, GateKey, GateTarget, Letter, Memory, ProbeCheck, Snapshot, Stack, Timestamp,
+        Unreached,
         manifest::AllowDeleteAll,
         memory::{Hold, Placement},
         snapshot::{Failure, Measured},
     },
-    ports::{Clock, Engine, Gatekeeper, Ledger},
+    ports::{Clock, Engine, Gatekeeper, Ledger, Notifier},
     probe::Probes,
     source::DesiredState,
     store::{OpenError, Store},
@@ -82,6 +83,7 @@ impl Onlooker {
             ledger: Arc::new(Remembered(memory)),
             source: Arc::new(source),
             clock: Arc::new(clock),
+            notifier: Arc::new(NobodyIsTold),
         };
         Ok(Onlooker { controller: Controller::new(ports, stack, path), before, probed })
     }
@@ -139,6 +141,21 @@ impl Gatekeeper for NoGates {
 
     fn measured(&self) -> BTreeMap<GateKey, Measured> {
         BTreeMap::new()
+    }
+}
+
+/// A look is no news.
+struct NobodyIsTold;
+
+impl Notifier for NobodyIsTold {
+    fn deliver(&self, _letters: Vec<Letter>) {}
+
+    fn take_delivered(&self) -> Vec<Delivery> {
+        Vec::new()
+    }
+
+    fn unreached(&self) -> Vec<Unreached> {
+        Vec::new()
     }
 }
 

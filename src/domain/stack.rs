@@ -7,7 +7,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Commit, Service, ServiceName, StackName};
+use super::{Commit, Service, ServiceName, StackName, Telling};
 
 /// A valid desired state. Made only by [`crate::domain::manifest`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +32,9 @@ pub struct Stack {
     pub retain_releases: usize,
     /// No pull starts while less than this share of the disk is free, in percent.
     pub min_free_percent: u8,
+    /// Who is told what happens.
+    #[serde(default)]
+    pub telling: Telling,
 }
 
 impl Stack {

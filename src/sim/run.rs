@@ -314,7 +314,8 @@ impl<'a> Run<'a> {
             gates: Arc::clone(&port),
             ledger: Arc::clone(&port),
             source: Arc::clone(&port),
-            clock: port,
+            clock: Arc::clone(&port),
+            notifier: port,
         };
         let controller = Controller::new(ports, stack, PathBuf::from("quaymaster.yaml"));
         (!self.port.world().crashed).then_some(controller)

@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeMap, rc::Rc};
 
-use crate::domain::{ServiceName, Stack, StackName};
+use crate::domain::{ServiceName, Stack, StackName, Telling};
 
 use super::{
-    AllowDeleteAll, depends_on,
+    AllowDeleteAll, commit_status, depends_on,
     fields::{Fields, NO_REFUSALS, Refusals},
     hosts, networks, probe, proxy, quantity,
     reader::Reader,
@@ -13,6 +13,7 @@ use super::{
     resources::Declared,
     rollout, rollout_group, route,
     service::{self, Defaults, Surroundings},
+    telling,
     yaml::{Entry, Node, Span},
 };
 
@@ -48,6 +49,8 @@ pub(super) fn read(reader: &mut Reader<'_>, tree: &Rc<Node>) -> Option<Stack> {
         .get("images")
         .and_then(|entry| read_images(reader, &entry.value))
         .unwrap_or((RETAIN_RELEASES, MIN_FREE_PERCENT));
+    let receivers = fields.get("notify").map(|entry| telling::read(reader, entry));
+    let status = fields.get("commit_status").and_then(|entry| commit_status::read(reader, entry));
     let defaults = fields.get("defaults").map(|entry| read_defaults(reader, &entry.value));
 
     // Without a name the rest is read all the same, for its own mistakes.
@@ -112,6 +115,12 @@ pub(super) fn read(reader: &mut Reader<'_>, tree: &Rc<Node>) -> Option<Stack> {
         external_volumes,
         retain_releases,
         min_free_percent,
+        telling: Telling {
+            host: reader.input.host.name.clone(),
+            commit: None,
+            receivers: receivers.unwrap_or_default(),
+            status,
+        },
     })
 }
 

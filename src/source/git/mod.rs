@@ -34,6 +34,7 @@ use crate::{
     domain::{
         Commit, GitStanding, HostIdentity, Stack,
         manifest::{self, AllowDeleteAll, Input},
+        telling::CommitNote,
     },
     ports::Source,
 };
@@ -97,6 +98,7 @@ struct State {
 struct Followed {
     commit: Commit,
     subject: String,
+    author: String,
     committed_at_unix_ms: i64,
 }
 
@@ -384,13 +386,18 @@ impl Inner {
 impl Followed {
     async fn read(repository: &Repository, commit: Commit) -> Result<Followed, GitError> {
         const SUBJECT_CHARS: usize = 120;
-        let call = ["log", "-1", "--format=%ct %s", commit.as_str(), "--"];
+        const AUTHOR_CHARS: usize = 60;
+        // A tab in an author's name would only move a word of it into the subject.
+        let call = ["log", "-1", "--format=%ct%x09%an%x09%s", commit.as_str(), "--"];
         let told = repository.git.line(&call).await?;
-        let (seconds, subject) = told.split_once(' ').unwrap_or((&told, ""));
+        let mut parts = told.splitn(3, '\t');
+        let mut part = || parts.next().unwrap_or_default();
+        let (seconds, author, subject) = (part(), part(), part());
         let seconds: i64 = seconds.parse().unwrap_or(0);
         Ok(Followed {
             commit,
             subject: subject.chars().take(SUBJECT_CHARS).collect(),
+            author: author.chars().take(AUTHOR_CHARS).collect(),
             committed_at_unix_ms: seconds.saturating_mul(1000),
         })
     }
@@ -437,7 +444,11 @@ impl Source for GitSource {
     async fn load(&self) -> Result<Stack, String> {
         let followed = self.state().followed.clone();
         match followed {
-            Some(Followed { commit, .. }) => self.load_at(&commit).await,
+            Some(Followed { commit, subject, author, .. }) => {
+                let mut stack = self.load_at(&commit).await?;
+                stack.telling.commit = Some(CommitNote { subject, author });
+                Ok(stack)
+            }
             None => Err(self.state().trouble.clone().unwrap_or_else(|| {
                 format!("nothing is fetched yet from {}", self.0.options.remote.shown())
             })),
@@ -445,8 +456,8 @@ impl Source for GitSource {
     }
 
     fn standing(&self) -> Option<GitStanding> {
-        let State { followed, fetched_at_unix_ms, trouble, .. } = self.state().clone();
-        let Followed { commit, subject, committed_at_unix_ms } = followed?;
+        let State { followed, refused, fetched_at_unix_ms, trouble } = self.state().clone();
+        let Followed { commit, subject, committed_at_unix_ms, author: _ } = followed?;
         Some(GitStanding {
             url: self.0.options.remote.shown().to_owned(),
             branch: self.0.options.branch.clone(),
@@ -456,6 +467,7 @@ impl Source for GitSource {
             committed_at_unix_ms,
             fetched_at_unix_ms,
             trouble,
+            refused,
         })
     }
 }

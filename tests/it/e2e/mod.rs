@@ -19,6 +19,7 @@ mod rollback;
 mod standby;
 mod strategies;
 mod switch_file;
+mod tell;
 
 /// A routed service in a slot, on image `APP:version`.
 fn shop(version: &str, slot: &str) -> String {
