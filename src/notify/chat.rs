@@ -109,3 +109,46 @@ fn commit(chat: Chat, facts: &Facts) -> Option<String> {
     }
     Some(line)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{
+        Commit,
+        news::{About, News, Sender},
+    };
+
+    fn told(chat: Chat, topic: Topic, text: &str, subject: &str) -> String {
+        let commit: Commit = "ab".repeat(20).parse().expect("a commit");
+        let (text, subject) = (text.to_owned(), Some(subject.to_owned()));
+        let about = About::File { text, commit: Some(commit), subject };
+        let news = News { number: 1, since: None, at_unix_ms: 0, topic, about };
+        let from = Sender { stack: "shop".parse().expect("a name"), host: "edge_1".to_owned() };
+        write(chat, topic, &Facts::of(&news, &from))
+    }
+
+    #[test]
+    fn nobody_is_called_and_nothing_obeyed() {
+        let subject = "<!channel> a & *b* @everyone";
+        let text = "line 1\n```<x>\n```";
+        assert_eq!(
+            told(Chat::Slack, Topic::FileInvalid, text, subject),
+            "⚠️ *shop* the file is not valid; what it said before stays in force on edge_1\n\
+             `abababa` &lt;!channel&gt; a &amp; *b* @everyone\n\
+             ```\nline 1\n'''&lt;x&gt;\n'''\n```"
+        );
+        assert_eq!(
+            told(Chat::Discord, Topic::FileInvalid, text, subject),
+            "⚠️ **shop** the file is not valid; what it said before stays in force on edge\\_1\n\
+             `abababa` \\<!channel\\> a & \\*b\\* \\@everyone\n\
+             ```\nline 1\n'''<x>\n'''\n```"
+        );
+    }
+
+    #[test]
+    fn what_is_long_is_cut() {
+        let long = "ä".repeat(5_000);
+        let text = told(Chat::Discord, Topic::FileInvalid, &[&*long; 12].join("\n"), "s");
+        assert!(text.chars().count() <= 2_000 && text.ends_with('…'), "{}", text.len());
+    }
+}

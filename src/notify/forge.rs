@@ -65,3 +65,49 @@ fn word(forge: Forge, state: CommitState) -> &'static str {
         (Forge::GitHub | Forge::Gitea, CommitState::Error) => "error",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(forge: Forge, api: &str, state: CommitState) -> (String, Vec<String>, Value) {
+        let (api, token) = (Secret::new(api), Secret::new("t0k"));
+        let repository = match forge {
+            Forge::GitLab => "a/b/c",
+            Forge::GitHub | Forge::Gitea => "a/b",
+        };
+        let to = StatusTarget { forge, api, repository: repository.to_owned(), token };
+        let stack = "shop".parse().expect("a name");
+        let from = Sender { stack, host: "edge-1".to_owned() };
+        let commit = "ab".repeat(20).parse().expect("a commit");
+        let description = "web runs as declared".to_owned();
+        let (url, headers, body) =
+            request(&to, &from, &CommitStatus { commit, state, description });
+        let headers = headers.iter().map(|(name, value)| format!("{name}: {}", value.reveal()));
+        (url, headers.collect(), body)
+    }
+
+    #[test]
+    fn each_forge_is_asked_as_it_documents() {
+        let sha = "ab".repeat(20);
+        let body = |state: &str| {
+            json!({
+                "state": state,
+                "context": "quaymaster/shop/edge-1",
+                "description": "web runs as declared",
+            })
+        };
+        let (url, headers, said) = asked(Forge::GitHub, "https://api.x", CommitState::Pending);
+        assert_eq!(url, format!("https://api.x/repos/a/b/statuses/{sha}"));
+        assert!(headers.contains(&"Authorization: Bearer t0k".to_owned()));
+        assert_eq!(said, body("pending"));
+        let (url, headers, said) = asked(Forge::GitLab, "https://x/api/v4", CommitState::Failure);
+        assert_eq!(url, format!("https://x/api/v4/projects/a%2Fb%2Fc/statuses/{sha}"));
+        assert_eq!(headers, ["PRIVATE-TOKEN: t0k"]);
+        assert_eq!(said, body("failed"));
+        let (url, headers, said) = asked(Forge::Gitea, "https://x/api/v1", CommitState::Error);
+        assert_eq!(url, format!("https://x/api/v1/repos/a/b/statuses/{sha}"));
+        assert_eq!(headers, ["Authorization: token t0k"]);
+        assert_eq!(said, body("error"));
+    }
+}

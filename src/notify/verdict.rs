@@ -54,3 +54,58 @@ fn stands_already(letter: &Letter, body: &str) -> bool {
         Letter::News { .. } => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{
+        Secret,
+        news::{CommitState, CommitStatus, Sender},
+        telling::StatusTarget,
+    };
+
+    fn letter(forge: Forge) -> Letter {
+        let secret = || Secret::new("canary");
+        let to = StatusTarget { forge, api: secret(), repository: String::new(), token: secret() };
+        let from = Sender { stack: "shop".parse().expect("a name"), host: String::new() };
+        let commit = "a".repeat(40).parse().expect("a commit");
+        let state = CommitState::Pending;
+        let status = CommitStatus { commit, state, description: String::new() };
+        Letter::Status { to, from, status }
+    }
+
+    fn verdict(forge: Forge, status: u16, body: &str) -> Verdict {
+        let body = Body::Read(body.as_bytes().to_vec());
+        let answer = Answer { status, body, retry_after: Some(Duration::from_secs(7)) };
+        of(&letter(forge), &answer, &Secrets::new(vec!["canary".to_owned()]))
+    }
+
+    #[test]
+    fn only_what_may_pass_is_tried_again() {
+        let hub = |status| verdict(Forge::GitHub, status, "");
+        assert_eq!([200, 201, 204].map(hub), [Verdict::Taken, Verdict::Taken, Verdict::Taken]);
+        for status in [408, 425, 429, 500, 502, 599] {
+            let after = Some(Duration::from_secs(7));
+            assert_eq!(hub(status), Verdict::Later { why: format!("HTTP {status}"), after });
+        }
+        for status in [301, 307, 400, 401, 403, 404, 422] {
+            assert!(matches!(hub(status), Verdict::Refused(_)), "{status}");
+        }
+    }
+
+    #[test]
+    fn a_status_that_gitlab_has_already_is_told() {
+        let said = "{\"message\":\"Cannot transition status via :run from :running\"}";
+        assert_eq!(verdict(Forge::GitLab, 400, said), Verdict::Taken);
+        assert!(matches!(verdict(Forge::GitHub, 400, said), Verdict::Refused(_)));
+    }
+
+    #[test]
+    fn what_comes_back_is_told_without_a_secret() {
+        let refused = |body: &str| verdict(Forge::GitHub, 404, body);
+        assert_eq!(refused("no_service"), Verdict::Refused("HTTP 404: no_service".to_owned()));
+        assert_eq!(refused("<html>"), Verdict::Refused("HTTP 404".to_owned()));
+        let Verdict::Refused(why) = refused("of canary") else { panic!("taken") };
+        assert!(!why.contains("canary"), "{why}");
+    }
+}

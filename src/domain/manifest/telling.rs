@@ -85,7 +85,6 @@ fn read_one(reader: &mut Reader<'_>, item: &Rc<Node>) -> Option<Written> {
         .filter_map(|kind| Some((kind, fields.get_or_null(kind)?)))
         .collect();
     let (name, on) = (fields.get("name"), fields.get_or_null("on"));
-    let is_misspelt = ["webhook", "slack", "discord"].iter().any(|kind| fields.has_slip_of(kind));
     fields.finish(reader, &REFUSALS);
     let name = name.map(|entry| read_name(reader, entry));
     let on = match on {
@@ -94,7 +93,9 @@ fn read_one(reader: &mut Reader<'_>, item: &Rc<Node>) -> Option<Written> {
     };
     let (kind, entry) = match kinds[..] {
         [] => {
-            if !is_misspelt {
+            // What is no kind is refused as a key already.
+            let is_known = |key: &str| matches!(key, "name" | "on") || key.starts_with("x-");
+            if map.entries.iter().all(|entry| is_known(&entry.key)) {
                 reader.refuse(item.span, "this says nobody to tell", format!("write {KINDS}"));
             }
             return None;

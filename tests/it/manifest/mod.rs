@@ -10,6 +10,7 @@ mod refused;
 mod report;
 mod seeds;
 mod slot_edit;
+mod telling;
 mod upstreams;
 
 use std::{io, path::Path};
