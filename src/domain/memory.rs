@@ -307,6 +307,28 @@ pub enum EventKind {
     Retried,
 }
 
+impl GateRecord {
+    /// Returns whether it has neither passed nor failed.
+    pub fn is_open(&self) -> bool {
+        matches!(self.standing, GateStanding::Open { .. })
+    }
+
+    pub fn has_passed(&self) -> bool {
+        matches!(self.standing, GateStanding::Passed { .. })
+    }
+
+    pub fn has_failed(&self) -> bool {
+        matches!(self.standing, GateStanding::Failed { .. })
+    }
+}
+
+impl ServiceMemory {
+    /// Returns what became of one gate of a release.
+    pub fn gate(&self, release: &ReleaseId, gate: &GateId) -> Option<&GateRecord> {
+        self.gates.get(release)?.records.get(gate)
+    }
+}
+
 impl Memory {
     /// Returns what is remembered of a service; nothing, if it is new.
     pub fn service(&self, name: &ServiceName) -> ServiceMemory {

@@ -15,8 +15,8 @@ use std::{
 };
 
 use crate::domain::{
-    Container, ContainerId, Fingerprint, GateKey, ProbeCheck, ReleaseId, RouteTable, Service,
-    ServiceName, Slot, Stack, Strategy,
+    Container, ContainerId, Fingerprint, GateKey, Memory, ProbeCheck, ReleaseId, RouteTable,
+    Service, ServiceName, Slot, Stack, Strategy,
     snapshot::{ContainerState, Health, Measured, Measurement, ProbeStanding},
 };
 
@@ -94,8 +94,8 @@ pub struct Oracle {
     last_written: RouteTable,
     /// The routes of the last write that was sent, done or not.
     last_intended: RouteTable,
-    /// The holds in the store: the declaration and the release that failed.
-    holds: BTreeMap<ServiceName, (Fingerprint, Option<ReleaseId>)>,
+    /// The holds that the controller last wanted kept.
+    holds: Holds,
     foreign: BTreeSet<ContainerId>,
     /// The last release of each declared service that was seen whole.
     last_whole: BTreeMap<ServiceName, Whole>,
@@ -105,6 +105,8 @@ pub struct Oracle {
     done: BTreeSet<(ServiceName, ReleaseId)>,
     /// Gates that were seen to pass.
     passed: BTreeSet<GateKey>,
+    /// Jobs that were done, and of which nothing may be known any more.
+    forgotten: BTreeSet<GateKey>,
     /// Releases that a route was given.
     promoted: BTreeSet<(ServiceName, ReleaseId)>,
     /// The store was lost at least once: earlier releases may be unknown.
@@ -123,9 +125,15 @@ impl Oracle {
     }
 
     /// Notes that a job ended with exit code 0; false if it had done so before. With
-    /// the store lost, and its container removed, nobody can know.
+    /// the store lost, or its container removed, nobody can know.
     pub fn job_succeeded(&mut self, key: GateKey) -> bool {
-        self.passed.insert(key) || self.amnesia
+        let may_be_known = !self.amnesia && !self.forgotten.contains(&key);
+        self.passed.insert(key) || !may_be_known
+    }
+
+    /// A job's container was removed before anybody noted that it had ended.
+    pub fn job_forgotten(&mut self, key: GateKey) {
+        self.forgotten.insert(key);
     }
 
     pub fn measured(&mut self, measured: &BTreeMap<GateKey, Measured>) {
@@ -259,4 +267,15 @@ fn passes(
 
 fn is_recreate(service: &Service) -> bool {
     service.rollout.strategy == Strategy::Recreate
+}
+
+/// The declaration and the release that failed, of each service that is held.
+type Holds = BTreeMap<ServiceName, (Fingerprint, Option<ReleaseId>)>;
+
+fn holds_of(memory: &Memory) -> Holds {
+    let held = memory.services.iter().filter_map(|(name, service)| {
+        let hold = service.hold.as_ref()?;
+        Some((name.clone(), (hold.declaration.clone(), hold.release.clone())))
+    });
+    held.collect()
 }

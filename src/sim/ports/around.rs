@@ -66,6 +66,8 @@ impl Ledger for SimPort {
         match fault {
             Some(Fault::CrashBefore) => world.crash(),
             Some(Fault::ErrorBefore) => {
+                // What the store still holds, the controller has left behind all the same.
+                world.judge_memory(memory);
                 let message = "no space left on device".to_owned();
                 return Err(Failure { kind: FailureKind::Transient, message });
             }

@@ -7,9 +7,11 @@ mod hostile;
 mod hosts;
 mod idle_slot;
 mod refused;
+mod refused_routes;
 mod report;
 mod seeds;
 mod slot_edit;
+mod unreadable;
 mod upstreams;
 
 use std::{io, path::Path};

@@ -2,9 +2,11 @@
 
 mod addresses;
 mod around;
+mod bake;
 mod blue_green;
 mod drain;
 mod gates;
+mod groups;
 mod idle;
 mod names;
 mod recreate;
