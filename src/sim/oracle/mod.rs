@@ -96,6 +96,8 @@ pub struct Oracle {
     last_intended: RouteTable,
     /// The holds that the controller last wanted kept.
     holds: Holds,
+    /// Those that were really saved: all that a controller that is killed leaves.
+    saved_holds: Holds,
     foreign: BTreeSet<ContainerId>,
     /// The last release of each declared service that was seen whole.
     last_whole: BTreeMap<ServiceName, Whole>,
@@ -116,12 +118,23 @@ pub struct Oracle {
 impl Oracle {
     pub fn store_lost(&mut self) {
         self.holds.clear();
+        self.saved_holds.clear();
         self.amnesia = true;
     }
 
     /// A container of ours ended with exit code 0, and not by us.
     pub fn ended_well(&mut self, service: ServiceName, release: ReleaseId) {
         self.done.insert((service, release));
+    }
+
+    /// The controller's memory was saved.
+    pub fn saved(&mut self, memory: &Memory) {
+        self.saved_holds = holds_of(memory);
+    }
+
+    /// A controller begins with what was saved.
+    pub fn loaded(&mut self) {
+        self.holds = self.saved_holds.clone();
     }
 
     /// Notes that a job ended with exit code 0; false if it had done so before. With

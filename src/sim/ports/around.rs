@@ -52,6 +52,7 @@ impl Ledger for SimPort {
     fn load(&self) -> Memory {
         self.call_now(Call::LoadMemory, "", Memory::default(), |world| {
             let stored = world.store.clone().unwrap_or_default();
+            world.oracle.loaded();
             let text = serde_json::to_string(&stored).expect("a memory serialises");
             serde_json::from_str(&text).expect("what was serialised reads back")
         })
@@ -86,6 +87,7 @@ impl Ledger for SimPort {
 impl World {
     fn keep(&mut self, memory: &Memory) {
         self.judge_memory(memory);
+        self.oracle.saved(memory);
         let mut memory = memory.clone();
         if self.mutant == Some(Mutant::ForgetHolds) {
             memory.services.values_mut().for_each(|service| service.hold = None);
