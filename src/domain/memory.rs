@@ -93,6 +93,9 @@ pub struct ServiceMemory {
     /// The declared standby that failed.
     #[serde(default)]
     pub failed_standby: Option<Hold>,
+    /// Since when each retained release neither serves nor may have to.
+    #[serde(default)]
+    pub unneeded_since: BTreeMap<ReleaseId, Timestamp>,
     /// The release that an operator wants promoted, where the file leaves that to one.
     #[serde(default)]
     pub promote: Option<ReleaseId>,
@@ -373,6 +376,7 @@ impl Memory {
                     change(at);
                 }
             }
+            service.unneeded_since.values_mut().for_each(&mut change);
             let gates = service.gates.values_mut().flat_map(|gates| gates.records.values_mut());
             gates.for_each(|record| change(&mut record.since));
             service.failed_steps.iter_mut().for_each(|failed| change(&mut failed.last_at));

@@ -10,6 +10,7 @@ mod groups;
 mod idle;
 mod names;
 mod recreate;
+mod retain;
 mod rolling;
 mod scene;
 mod upstreams;
