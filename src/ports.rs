@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
 use crate::domain::{
     ContainerId, Delivery, Digest, GateKey, GateTarget, GitStanding, ImageId, ImageRef, Letter,
-    Memory, Probe, Resolution, RouteTable, Stack, Unreached,
+    Memory, Probe, ReceiverId, Resolution, RouteTable, Stack, Unreached,
     release::RestartPolicy,
     snapshot::{Failure, Host, InFlight, Listed, Measured, ProbeStanding, ProxyState},
     stack::{NetworkSpec, ProxyConfig, VolumeSpec},
@@ -180,7 +180,7 @@ pub trait Notifier: Send + Sync {
     fn take_delivered(&self) -> Vec<Delivery>;
 
     /// Returns whom letters keep failing to reach.
-    fn unreached(&self) -> Vec<Unreached>;
+    fn unreached(&self) -> BTreeMap<ReceiverId, Unreached>;
 }
 
 /// Keeps the memory across restarts.

@@ -2,7 +2,7 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -14,10 +14,10 @@ use crate::domain::{
     manifest::{self, AllowDeleteAll},
 };
 
-use super::telemetry;
+use super::{error::CommandError, telemetry};
 
 /// The file that commands are about when none is named.
-const DEFAULT_FILE: &str = "quaymaster.yaml";
+pub const DEFAULT_FILE: &str = "quaymaster.yaml";
 
 /// Keeps every service of a file running on this Docker host, and moves
 /// traffic between releases through Caddy without a failed request.
@@ -256,9 +256,18 @@ pub struct FileOption {
 }
 
 impl FileOption {
-    /// Returns the file that was named, or the one that commands fall back to.
-    pub fn or_default(&self) -> PathBuf {
-        self.file.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_FILE))
+    /// Returns the file that was named, or the one that commands fall back to while no
+    /// controller answers.
+    ///
+    /// # Errors
+    ///
+    /// Fails if none was named and that one is not here.
+    pub fn or_default(&self) -> Result<PathBuf, CommandError> {
+        match &self.file {
+            Some(file) => Ok(file.clone()),
+            None if Path::new(DEFAULT_FILE).exists() => Ok(PathBuf::from(DEFAULT_FILE)),
+            None => Err(CommandError::NoFile),
+        }
     }
 }
 

@@ -45,7 +45,7 @@ pub async fn report(globals: &Globals, args: &ReportArgs) -> Result<Exit, Comman
 /// Returns what the store has kept, while no controller runs.
 async fn kept(globals: &Globals, args: &ReportArgs) -> Result<Vec<DeploymentReport>, CommandError> {
     let InForce { path, stack, .. } =
-        in_force(globals, &args.file.or_default(), AllowDeleteAll::Yes).await?;
+        in_force(globals, &args.file.or_default()?, AllowDeleteAll::Yes).await?;
     let file = path.display().to_string();
     Ok(Store::read(&globals.state_dir, &stack.name, &file)?.all_reports())
 }

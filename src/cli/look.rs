@@ -24,8 +24,8 @@ use crate::{
     controller::{Controller, Look, Ports, StatusReport},
     docker::{self, Docker},
     domain::{
-        Delivery, GateKey, GateTarget, Letter, Memory, ProbeCheck, Snapshot, Stack, Timestamp,
-        Unreached,
+        Delivery, GateKey, GateTarget, Letter, Memory, ProbeCheck, ReceiverId, Snapshot, Stack,
+        Timestamp, Unreached,
         manifest::AllowDeleteAll,
         memory::{Hold, Placement},
         snapshot::{Failure, Measured},
@@ -154,8 +154,8 @@ impl Notifier for NobodyIsTold {
         Vec::new()
     }
 
-    fn unreached(&self) -> Vec<Unreached> {
-        Vec::new()
+    fn unreached(&self) -> BTreeMap<ReceiverId, Unreached> {
+        BTreeMap::new()
     }
 }
 

@@ -209,7 +209,7 @@ where
     pub fn status(&self) -> Option<StatusReport> {
         let (seen, plan, at) = self.last.as_ref()?;
         let report = status::report(&self.stack, &self.file, seen, &self.memory, plan, *at);
-        Some(StatusReport { unreached: self.ports.notifier.unreached(), ..report })
+        Some(StatusReport { unreached: self.unreached(), ..report })
     }
 
     /// Returns what happened, oldest first.

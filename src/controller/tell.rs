@@ -4,7 +4,7 @@ use tracing::warn;
 
 use super::Controller;
 use crate::{
-    domain::Stack,
+    domain::{Receiver, Stack, Unreached, telling::StatusTarget},
     plan::{
         Plan,
         tell::{self, FileSeen},
@@ -45,6 +45,15 @@ where
     pub(super) fn tell(&self, plan: &Plan) {
         let due = tell::due(&self.stack, &self.memory, plan, self.file_seen());
         self.ports.notifier.deliver(due);
+    }
+
+    /// Returns whom news keep failing to reach, of those whom the file names now.
+    pub(super) fn unreached(&self) -> Vec<Unreached> {
+        let mut unreached = self.ports.notifier.unreached();
+        let telling = &self.stack.telling;
+        let receivers = telling.receivers.iter().map(Receiver::id);
+        let all = receivers.chain(telling.status.as_ref().map(StatusTarget::id));
+        all.filter_map(|id| unreached.remove(&id)).collect()
     }
 
     fn file_seen(&self) -> FileSeen<'_> {

@@ -106,8 +106,11 @@ impl Notifier for Courier {
         lines.values_mut().flat_map(|line| std::mem::take(&mut line.ended)).collect()
     }
 
-    fn unreached(&self) -> Vec<Unreached> {
-        self.0.lines().values().filter_map(|line| line.unreached.clone()).collect()
+    fn unreached(&self) -> BTreeMap<ReceiverId, Unreached> {
+        let lines = self.0.lines();
+        let unreached =
+            |(id, line): (&ReceiverId, &Line)| Some((id.clone(), line.unreached.clone()?));
+        lines.iter().filter_map(unreached).collect()
     }
 }
 

@@ -17,7 +17,7 @@
 //! | `gates`, `group` | what a promotion waits for, and what undoes it |
 //! | `idle` | what stands in the idle slot, and who may look at it |
 //! | `upstreams` | slots that are elsewhere |
-//! | `orphans`, `prune` | what nothing declares or needs any more |
+//! | `orphans`, `retain`, `prune` | what nothing declares or needs any more |
 //! | `drain` | whether a request can still be in flight to a replica |
 //! | `watch` | what is remembered of each container |
 //! | `remember` | what the next pass has to know and cannot observe |
@@ -42,6 +42,7 @@ mod pace;
 mod prune;
 mod recreate;
 mod remember;
+mod retain;
 mod rolling;
 mod routing;
 mod standing;

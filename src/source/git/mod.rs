@@ -33,6 +33,7 @@ use tracing::{info, warn};
 use crate::{
     domain::{
         Commit, GitStanding, HostIdentity, Stack,
+        git::MAX_EARLIER,
         manifest::{self, AllowDeleteAll, Input},
         telling::CommitNote,
     },
@@ -99,6 +100,7 @@ struct Followed {
     commit: Commit,
     subject: String,
     author: String,
+    earlier: Vec<Commit>,
     committed_at_unix_ms: i64,
 }
 
@@ -395,9 +397,10 @@ impl Followed {
         let (seconds, author, subject) = (part(), part(), part());
         let seconds: i64 = seconds.parse().unwrap_or(0);
         Ok(Followed {
-            commit,
             subject: subject.chars().take(SUBJECT_CHARS).collect(),
             author: author.chars().take(AUTHOR_CHARS).collect(),
+            earlier: repository.commits_before(&commit, MAX_EARLIER).await?,
+            commit,
             committed_at_unix_ms: seconds.saturating_mul(1000),
         })
     }
@@ -457,13 +460,14 @@ impl Source for GitSource {
 
     fn standing(&self) -> Option<GitStanding> {
         let State { followed, refused, fetched_at_unix_ms, trouble } = self.state().clone();
-        let Followed { commit, subject, committed_at_unix_ms, author: _ } = followed?;
+        let Followed { commit, subject, earlier, committed_at_unix_ms, author: _ } = followed?;
         Some(GitStanding {
             url: self.0.options.remote.shown().to_owned(),
             branch: self.0.options.branch.clone(),
             path: self.0.options.path.as_str().to_owned(),
             commit,
             subject,
+            earlier,
             committed_at_unix_ms,
             fetched_at_unix_ms,
             trouble,

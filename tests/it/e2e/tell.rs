@@ -253,6 +253,13 @@ fn somebody_who_refuses_is_said_by_name_and_nothing_else_is() {
     let all = log + &shown + &String::from_utf8_lossy(&history.stdout);
     assert!(!all.contains("Canary"), "{all}");
     assert_eq!((gone.got().len(), moved.got().len(), other.got().len()), (1, 1, 0));
+    // Another address is somebody else, of whom nothing is known.
+    let mended = receivers.replace("/services/", "/other/");
+    host.save(&told(&shop("v1", "blue"), &mended));
+    host.until_seen("status does not say so any more", || {
+        let shown = String::from_utf8(host.quaymaster(&["status"]).stdout).expect("UTF-8");
+        (!shown.contains("old team") && shown.contains("moved is not told")).then_some(())
+    });
 }
 
 const PATH: &str = "stacks/prod.yaml";

@@ -7,10 +7,12 @@ mod hostile;
 mod hosts;
 mod idle_slot;
 mod refused;
+mod refused_routes;
 mod report;
 mod seeds;
 mod slot_edit;
 mod telling;
+mod unreadable;
 mod upstreams;
 
 use std::{io, path::Path};
