@@ -80,7 +80,7 @@ pub enum About {
 /// Something to deliver, with whom it goes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Letter {
-    News { to: Receiver, from: Sender, news: News },
+    News { to: Receiver, from: Sender, news: Box<News> },
     Status { to: StatusTarget, from: Sender, status: CommitStatus },
 }
 

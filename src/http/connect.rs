@@ -57,7 +57,8 @@ pub struct Connector {
 }
 
 impl Connector {
-    pub fn new() -> Connector {
+    /// Returns one that knows the proxies of the environment.
+    pub fn by_environment() -> Connector {
         Connector { proxies: Matcher::from_env(), tls: RwLock::default() }
     }
 

@@ -163,7 +163,7 @@ pub fn due(stack: &Stack, memory: &Memory, plan: &Plan, file: FileSeen<'_>) -> V
         letters.extend(wanted.take(MAX_IN_HAND).map(|news| Letter::News {
             to: to.clone(),
             from: from.clone(),
-            news: news.clone(),
+            news: Box::new(news.clone()),
         }));
     }
     if let Some(to) = &telling.status
