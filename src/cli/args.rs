@@ -15,6 +15,7 @@ use crate::domain::{
 };
 
 use super::telemetry;
+use crate::{docker, source::AgeIdentity};
 
 /// The file that commands are about when none is named.
 const DEFAULT_FILE: &str = "quaymaster.yaml";
@@ -77,6 +78,12 @@ pub struct Globals {
     #[arg(value_delimiter = ':', hide_env_values = true)]
     pub env_file: Vec<PathBuf>,
 
+    /// The age identity that decrypts the file's secrets; without it
+    /// /etc/quaymaster/age.key, if there is one
+    #[arg(long, global = true, value_name = "FILE", env = "QUAYMASTER_AGE_IDENTITY")]
+    #[arg(hide_env_values = true)]
+    pub age_identity: Option<PathBuf>,
+
     /// What this host is called where the file says `hosts:`; without it, the name
     /// that the machine has
     #[arg(long, global = true, value_name = "NAME", env = "QUAYMASTER_HOST_NAME")]
@@ -130,6 +137,12 @@ impl Globals {
         let name = named
             .unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().into_owned());
         HostIdentity::new(&name, self.host_label.iter().cloned())
+    }
+
+    /// Returns what decrypts the file's secrets.
+    pub fn age_identity(&self) -> AgeIdentity {
+        let named = self.age_identity.clone().filter(|path| !path.as_os_str().is_empty());
+        named.map_or_else(AgeIdentity::default, AgeIdentity::named)
     }
 }
 
@@ -306,6 +319,11 @@ pub struct Converge {
     #[arg(long, value_name = "N", default_value_t = 2)]
     #[arg(value_parser = clap::value_parser!(u8).range(1..=32))]
     pub max_pulls: u8,
+    /// Where containers' secret files are put: a folder in memory (tmpfs) that outlives
+    /// the controller
+    #[arg(long, value_name = "DIR", env = "QUAYMASTER_SECRETS_DIR", hide_env_values = true)]
+    #[arg(default_value = docker::SECRETS_DIR)]
+    pub secrets_dir: PathBuf,
 }
 
 #[derive(Clone, Debug, Args)]

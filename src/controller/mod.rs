@@ -139,6 +139,7 @@ where
         self.leave_proxy().await;
         let (seen, plan, now) = self.decide().await;
         self.say_changes(&plan);
+        self.ports.engine.keep_secrets(&plan::secret_files(&seen, &self.memory, &plan));
         let steps = self.begin(&plan).await;
         let pass = Pass {
             steps,

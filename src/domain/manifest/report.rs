@@ -12,7 +12,7 @@ use miette::{
 };
 use serde::Serialize;
 
-use super::yaml::{Node, Span, Value};
+use super::yaml::{Entry, Node, Span, Value};
 
 /// The most problems that one report lists.
 const MAX_PROBLEMS: usize = 50;
@@ -24,8 +24,8 @@ const EXCERPT_CHARACTERS: usize = 100;
 const QUOTED_CHARACTERS: usize = 60;
 
 /// Keys whose values may be secret, wherever they stand.
-const SECRET_KEYS: [&str; 6] =
-    ["environment", "headers", "driver_opts", "options", "header", "url"];
+const SECRET_KEYS: [&str; 7] =
+    ["environment", "headers", "driver_opts", "options", "header", "url", "secrets"];
 
 /// Those of them that hold a list at most by mistake: what stands right below, as
 /// deep, is another key.
@@ -206,7 +206,7 @@ fn hide_secrets(node: &Node, source: &str, hidden: &mut Vec<Span>) {
         Value::List(items) => items.iter().for_each(|item| hide_secrets(item, source, hidden)),
         Value::Map(map) => {
             for entry in &map.entries {
-                if SECRET_KEYS.contains(&entry.key.as_str()) {
+                if may_be_secret(entry) {
                     hide_values(&entry.value, source, hidden);
                 } else {
                     hide_secrets(&entry.value, source, hidden);
@@ -214,6 +214,12 @@ fn hide_secrets(node: &Node, source: &str, hidden: &mut Vec<Span>) {
             }
         }
     }
+}
+
+fn may_be_secret(entry: &Entry) -> bool {
+    // A service's list of secrets holds their names.
+    let holds_names = entry.key == "secrets" && matches!(entry.value.value, Value::List(_));
+    SECRET_KEYS.contains(&entry.key.as_str()) && !holds_names
 }
 
 fn hide_values(node: &Node, source: &str, hidden: &mut Vec<Span>) {

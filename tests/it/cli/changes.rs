@@ -24,6 +24,7 @@ use quaymaster::{
 };
 
 use super::reports::digest;
+use crate::manifest::secrets::TestVault;
 
 const NOW: Now = Now { at: Timestamp(1_000_000), unix_ms: 0 };
 
@@ -33,6 +34,7 @@ fn stack(yaml: &str) -> Stack {
         text: yaml.as_bytes(),
         variables: &|_| None,
         read_file: &|_| Err(io::ErrorKind::NotFound.into()),
+        vault: &TestVault,
         base_dir: Path::new("/etc/quaymaster"),
         allow_delete_all: AllowDeleteAll::No,
         host: &HostIdentity::default(),

@@ -8,6 +8,7 @@ mod hosts;
 mod idle_slot;
 mod refused;
 mod report;
+pub mod secrets;
 mod seeds;
 mod slot_edit;
 mod upstreams;
@@ -61,6 +62,7 @@ fn read_on(
         text,
         variables: &variable,
         read_file: &file,
+        vault: &secrets::TestVault,
         base_dir: Path::new("/srv/shop"),
         allow_delete_all,
         host,

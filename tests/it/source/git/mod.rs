@@ -9,7 +9,10 @@ use std::path::PathBuf;
 use quaymaster::{
     domain::{GitStanding, HostIdentity, Stack, manifest::AllowDeleteAll},
     ports::Source,
-    source::git::{GitSource, Options, Remote, RepoPath, Rewritten},
+    source::{
+        AgeIdentity,
+        git::{GitSource, Options, Remote, RepoPath, Rewritten},
+    },
 };
 
 use crate::rig::repo::Repo;
@@ -34,6 +37,7 @@ fn options_of(url: &str) -> Options {
         env_files: Vec::new(),
         allow_delete_all: AllowDeleteAll::No,
         host: HostIdentity::default(),
+        age_identity: AgeIdentity::default(),
     }
 }
 
