@@ -197,8 +197,7 @@ impl SecretsFolder {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 Ok(()) | Err(_) => {}
             }
-            let mut out =
-                File::options().write(true).create_new(true).mode(0o600).open(&fresh)?;
+            let mut out = File::options().write(true).create_new(true).mode(0o600).open(&fresh)?;
             out.write_all(file.content.reveal())?;
             out.set_permissions(Permissions::from_mode(file.mode))
         };
@@ -408,8 +407,7 @@ mod tests {
     fn an_engine_elsewhere_sees_no_file_of_this_host() {
         let top = in_memory();
         let stack = "shop".parse().expect("a name");
-        let folder =
-            SecretsFolder::new(top.path(), &stack, Some("tcp://10.0.0.2:2375".to_owned()));
+        let folder = SecretsFolder::new(top.path(), &stack, Some("tcp://10.0.0.2:2375".to_owned()));
         let error = folder.put(&release('a'), &files("hunter2")).expect_err("it is elsewhere");
         assert!(error.to_string().contains("tcp://10.0.0.2:2375"), "{error}");
         folder.put(&release('b'), &Files::new()).expect("nothing is to be put");

@@ -126,11 +126,8 @@ impl FileSource {
             lock(&concerned).insert(path.clone());
             read_secret_within(&base_dir, &path, holds)
         };
-        let vault = HostVault {
-            identity: &self.age_identity,
-            inside: &read_secret,
-            concerned: &concerned,
-        };
+        let vault =
+            HostVault { identity: &self.age_identity, inside: &read_secret, concerned: &concerned };
         let stack = manifest::parse(&Input {
             file_name: &self.path.display().to_string(),
             text,

@@ -58,7 +58,7 @@ impl AgeIdentity {
     /// Decrypts what is encrypted to it, up to the size of a secret.
     fn decrypt(&self, encrypted: &[u8]) -> Result<Vec<u8>, Undecrypted> {
         // Looked at first: whoever has no identity is better told of a bad paste.
-        let decryptor = Decryptor::new_buffered(ArmoredReader::new(encrypted))
+        let decryptor = Decryptor::new_buffered(ArmoredReader::new(without_margin(encrypted)))
             .map_err(|_| Undecrypted::NotAge)?;
         if decryptor.is_scrypt() {
             return Err(Undecrypted::Passphrase);
@@ -106,6 +106,12 @@ impl AgeIdentity {
             .filter(|identities| !identities.is_empty());
         identities.ok_or_else(|| bad(&"there is no AGE-SECRET-KEY-1… line in it"))
     }
+}
+
+/// Returns an armored text without the blank lines around it, that pasting leaves.
+fn without_margin(encrypted: &[u8]) -> &[u8] {
+    let trimmed = encrypted.trim_ascii();
+    if trimmed.starts_with(b"-----BEGIN ") { trimmed } else { encrypted }
 }
 
 /// What one load of the desired state reads its secrets with.
@@ -264,7 +270,9 @@ mod tests {
 
         let mine = age::encrypt(&host.recipient, b"hunter2").expect("encrypted");
         host.write("age.key", b"hunter2\n", 0o600);
-        assert!(matches!(decrypt(&mine), Undecrypted::BadIdentity { why, .. } if !why.contains("hunter2")));
+        assert!(
+            matches!(decrypt(&mine), Undecrypted::BadIdentity { why, .. } if !why.contains("hunter2"))
+        );
         host.write("age.key", b"", 0o640);
         assert_eq!(decrypt(&mine), Undecrypted::OpenIdentity(path));
     }

@@ -85,12 +85,7 @@ fn read_grant(reader: &mut Reader<'_>, item: &Node, secrets: &Secrets) -> Option
 }
 
 /// `{ source, target, uid, gid, mode }` or `{ source, environment }`
-fn read_long(
-    reader: &mut Reader<'_>,
-    item: &Node,
-    map: &Map,
-    secrets: &Secrets,
-) -> Option<Grant> {
+fn read_long(reader: &mut Reader<'_>, item: &Node, map: &Map, secrets: &Secrets) -> Option<Grant> {
     let mut fields = Fields::of(map);
     let source = fields.get("source");
     let target_entry = fields.get("target");
@@ -111,7 +106,8 @@ fn read_long(
     check_name(reader, &name, secrets)?;
     let form = match variable {
         Some(variable) => {
-            if let Some(of_files) = [target_entry, uid, gid, mode_entry].into_iter().flatten().next()
+            if let Some(of_files) =
+                [target_entry, uid, gid, mode_entry].into_iter().flatten().next()
             {
                 let message = format!("`{}` is of a file, and this is a variable", of_files.key);
                 reader.refuse(of_files.key_span, message, "remove it, or remove `environment:`");
@@ -194,12 +190,7 @@ fn read_mode(reader: &mut Reader<'_>, entry: &Entry) -> Option<u32> {
 }
 
 /// Refuses a place that the service uses for something else.
-fn is_free(
-    reader: &mut Reader<'_>,
-    grant: &Grant,
-    mounts: &[Mount],
-    spec: &ContainerSpec,
-) -> bool {
+fn is_free(reader: &mut Reader<'_>, grant: &Grant, mounts: &[Mount], spec: &ContainerSpec) -> bool {
     match &grant.form {
         Form::File { target, .. } => {
             let is_it = |path: &str| path.trim_end_matches('/') == target;

@@ -224,7 +224,11 @@ fn may_be_secret(entry: &Entry) -> bool {
 
 fn hide_values(node: &Node, source: &str, hidden: &mut Vec<Span>) {
     match &node.value {
-        Value::Scalar(_) => hidden.push(node.span),
+        Value::Scalar(_) => {
+            // The span of a block goes on to where the next key stands.
+            let written = source[node.span.start..node.span.end].trim_end();
+            hidden.push(Span { start: node.span.start, end: node.span.start + written.len() });
+        }
         Value::Map(map) => {
             map.entries.iter().for_each(|entry| hide_values(&entry.value, source, hidden));
         }

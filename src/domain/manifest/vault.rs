@@ -54,9 +54,14 @@ impl Unread {
     /// Returns what to do about it.
     pub(super) fn mend(&self) -> String {
         match self {
-            Unread::Missing => "create it, for its owner to read only: `umask 077; openssl rand -hex 32 > FILE`".to_owned(),
+            Unread::Missing => {
+                "create it, for its owner to read only: `umask 077; openssl rand -hex 32 > FILE`"
+                    .to_owned()
+            }
             Unread::Open { path } => format!("`chmod 600 {}`", path.display()),
-            Unread::TooLarge => "name the right file; mount what is that large as a volume".to_owned(),
+            Unread::TooLarge => {
+                "name the right file; mount what is that large as a volume".to_owned()
+            }
             Unread::Unreadable(_) => "make it a file that the controller may read".to_owned(),
         }
     }
@@ -98,9 +103,12 @@ impl Undecrypted {
                 "encrypt it to the recipient that `age-keygen -y {}` prints, too: `age -r age1… -r age1…`",
                 path.display()
             ),
-            Undecrypted::Passphrase => "encrypt it to a recipient: `age --armor -r age1…`".to_owned(),
+            Undecrypted::Passphrase => {
+                "encrypt it to a recipient: `age --armor -r age1…`".to_owned()
+            }
             Undecrypted::NotAge => {
-                "paste all that `age --armor -r age1…` prints, from its BEGIN to its END line".to_owned()
+                "paste all that `age --armor -r age1…` prints, from its BEGIN to its END line"
+                    .to_owned()
             }
             Undecrypted::Damaged => "encrypt it anew".to_owned(),
             Undecrypted::TooLarge => "mount what is that large as a volume".to_owned(),

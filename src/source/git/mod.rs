@@ -40,8 +40,8 @@ use crate::{
 };
 
 use super::{
-    vault::{AgeIdentity, HostVault},
     variables::Variables,
+    vault::{AgeIdentity, HostVault},
     watch::{FileWatch, LOOK_EVERY, Wake},
 };
 use fetch::{Branch, Fetched};

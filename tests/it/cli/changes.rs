@@ -166,6 +166,24 @@ fn no_secret_value_is_in_a_diff() {
 }
 
 #[test]
+fn a_rotated_secret_is_named_and_not_shown() {
+    let with = |value: &str| {
+        format!(
+            "name: shop\nsecrets: {{ db: {{ age: \"age:{value}\" }} }}\nservices:\n  gateway: {{ image: 'gateway:1', secrets: [db] }}\n"
+        )
+    };
+    let changes = changes_to(&with("hunter2"), &with("correct-horse"));
+    let json = serde_json::to_string(&changes).expect("plain data serialises");
+    for text in [rendered(&changes), json] {
+        assert!(text.contains("secrets./run/secrets/db.content"), "{text}");
+        // Neither as they are nor in Base64.
+        for hidden in ["hunter2", "correct-horse", "aHVudGVy", "Y29ycmVjd"] {
+            assert!(!text.contains(hidden), "{text}");
+        }
+    }
+}
+
+#[test]
 fn an_unchanged_file_is_nothing_to_do() {
     let changes = changes_to(BEFORE, BEFORE);
     assert!(!changes.something_to_do, "{changes:#?}");

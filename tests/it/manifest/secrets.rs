@@ -132,9 +132,7 @@ fn a_rotated_value_makes_another_release_and_no_secret_none() {
         let stack = accepted(text);
         stack.services.values().next().expect("a service").declaration()
     };
-    let with = |value: &str| {
-        file(&format!("db: {{ age: \"age:{value}\" }}"), "secrets: [db]")
-    };
+    let with = |value: &str| file(&format!("db: {{ age: \"age:{value}\" }}"), "secrets: [db]");
     assert_eq!(fingerprint(&with("a")), fingerprint(&with("a")));
     assert_ne!(fingerprint(&with("a")), fingerprint(&with("b")));
     // What does not use them is not told of them: its release stays as it was.
@@ -168,7 +166,12 @@ fn where_a_value_comes_from_must_be_said_once() {
     origin_is_refused("{ age: [a] }", (1, 7), "a text that `age` made", "`age: |`");
     let text = file("\"a b\": { file: ./db }", "");
     file_is_refused(&text, (3, 3), "`a b` is not a secret's name", "letters");
-    file_is_refused("name: a\nsecrets: [db]\nservices: { web: { image: a } }\n", (2, 1), "a map of secrets", "file:");
+    file_is_refused(
+        "name: a\nsecrets: [db]\nservices: { web: { image: a } }\n",
+        (2, 1),
+        "a map of secrets",
+        "file:",
+    );
 }
 
 #[test]
@@ -176,16 +179,36 @@ fn a_value_that_cannot_be_had_is_a_mistake_of_the_file() {
     origin_is_refused("{ file: ./none }", (1, 13), "`./none`: there is no such file", "umask 077");
     origin_is_refused("{ file: ../db }", (1, 13), "outside the folder", "from `/`");
     origin_is_refused("{ file: ~/db }", (1, 13), "outside the folder", "from `/`");
-    origin_is_refused("{ file: /etc/shop/open }", (1, 13), "every user", "`chmod 600 /etc/shop/open`");
+    origin_is_refused(
+        "{ file: /etc/shop/open }",
+        (1, 13),
+        "every user",
+        "`chmod 600 /etc/shop/open`",
+    );
     origin_is_refused("{ file: /etc/shop/empty }", (1, 13), "is empty", "needs none");
-    origin_is_refused("{ file: /etc/shop/large }", (1, 13), &format!("more than {MAX_SECRET_BYTES}"), "volume");
+    origin_is_refused(
+        "{ file: /etc/shop/large }",
+        (1, 13),
+        &format!("more than {MAX_SECRET_BYTES}"),
+        "volume",
+    );
     origin_is_refused("{ file: /etc/shop/folder }", (1, 13), "it is a folder", "may read");
     origin_is_refused("{ file: \"${NONE}\" }", (1, 14), "`NONE` is not set", "--env-file");
     origin_is_refused("{ environment: NONE }", (1, 20), "`NONE` is not set", "--env-file");
     origin_is_refused("{ environment: EMPTY }", (1, 20), "is empty", "needs none");
-    origin_is_refused("{ age: \"others:x\" }", (1, 7), "not encrypted to the age identity", "age-keygen -y");
+    origin_is_refused(
+        "{ age: \"others:x\" }",
+        (1, 7),
+        "not encrypted to the age identity",
+        "age-keygen -y",
+    );
     origin_is_refused("{ age: \"alone:x\" }", (1, 7), "no age identity", "--age-identity");
-    origin_is_refused("{ age: \"open:x\" }", (1, 7), "others than its owner", "`chmod 600 /etc/quaymaster/age.key`");
+    origin_is_refused(
+        "{ age: \"open:x\" }",
+        (1, 7),
+        "others than its owner",
+        "`chmod 600 /etc/quaymaster/age.key`",
+    );
     origin_is_refused("{ age_file: ./none.age }", (1, 17), "no such file", "create it");
 }
 
@@ -203,21 +226,41 @@ fn a_service_names_what_there_is() {
     use_is_refused("secrets: db", (1, 10), "a list of secrets", "");
     use_is_refused("secrets: [{ target: x }]", (1, 11), "which secret", "`source: NAME`");
     use_is_refused("secrets: [{ sorce: db }]", (1, 13), "unknown key `sorce`", "`source`");
-    use_is_refused("secrets: [{ source: db, target: ../x }]", (1, 33), "`../x` does not name", "/run/secrets");
+    use_is_refused(
+        "secrets: [{ source: db, target: ../x }]",
+        (1, 33),
+        "`../x` does not name",
+        "/run/secrets",
+    );
     use_is_refused("secrets: [{ source: db, target: / }]", (1, 33), "does not name", "");
     use_is_refused("secrets: [{ source: db, uid: postgres }]", (1, 30), "whole number", "");
     for mode in ["440", "0888", "01777", "r--", "0o", "-0440"] {
         let lines = format!("secrets: [{{ source: db, mode: \"{mode}\" }}]");
         use_is_refused(&lines, (1, 31), "is not a file's mode", "`0440`");
     }
-    use_is_refused("secrets: [{ source: db, environment: A=B }]", (1, 38), "not a variable's name", "");
-    use_is_refused("secrets: [{ source: db, environment: A, uid: 1 }]", (1, 41), "`uid` is of a file", "");
+    use_is_refused(
+        "secrets: [{ source: db, environment: A=B }]",
+        (1, 38),
+        "not a variable's name",
+        "",
+    );
+    use_is_refused(
+        "secrets: [{ source: db, environment: A, uid: 1 }]",
+        (1, 41),
+        "`uid` is of a file",
+        "",
+    );
 }
 
 #[test]
 fn two_things_are_not_in_one_place() {
     use_is_refused("secrets: [db, db]", (1, 15), "there already", "line 8");
-    use_is_refused("secrets: [db, { source: db2, target: db }]", (1, 15), "there already", "line 8");
+    use_is_refused(
+        "secrets: [db, { source: db2, target: db }]",
+        (1, 15),
+        "there already",
+        "line 8",
+    );
     use_is_refused(
         "environment: { A: b }\nsecrets: [{ source: db, environment: A }]",
         (2, 11),
@@ -244,7 +287,12 @@ fn what_is_no_text_cannot_be_a_variable() {
 #[test]
 fn a_service_that_runs_elsewhere_has_no_secrets() {
     let text = "name: shop\nproxy: { caddy: {} }\nsecrets: { db: { file: ./db } }\nservices:\n  web:\n    slot: blue\n    slots: { blue: { upstreams: [\"10.0.0.4:80\"] }, green: { upstreams: [\"10.0.0.5:80\"] } }\n    route: { host: a.test }\n    secrets: [db]\n";
-    file_is_refused(text, (9, 5), "`secrets` is not for a service that runs elsewhere", "remove it");
+    file_is_refused(
+        text,
+        (9, 5),
+        "`secrets` is not for a service that runs elsewhere",
+        "remove it",
+    );
 }
 
 /// Whatever somebody writes where a secret belongs may be one.
