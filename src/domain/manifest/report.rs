@@ -12,7 +12,10 @@ use miette::{
 };
 use serde::Serialize;
 
-use super::yaml::{Entry, Node, Span, Value};
+use super::{
+    fields::nearest,
+    yaml::{Entry, Node, Span, Value},
+};
 
 /// The most problems that one report lists.
 const MAX_PROBLEMS: usize = 50;
@@ -219,7 +222,9 @@ fn hide_secrets(node: &Node, source: &str, hidden: &mut Vec<Span>) {
 fn may_be_secret(entry: &Entry) -> bool {
     // A service's list of secrets holds their names.
     let holds_names = entry.key == "secrets" && matches!(entry.value.value, Value::List(_));
-    SECRET_KEYS.contains(&entry.key.as_str()) && !holds_names
+    // Misspelt, it holds the same.
+    let is_meant = || entry.key == "env" || nearest(&entry.key, SECRET_KEYS.into_iter()).is_some();
+    !holds_names && is_meant()
 }
 
 fn hide_values(node: &Node, source: &str, hidden: &mut Vec<Span>) {
@@ -285,7 +290,8 @@ impl<'s> Lines<'s> {
     }
 
     /// Returns what is shown of the line of `at`: a window around the fault,
-    /// with everything blotted out that may be secret and is not itself at fault.
+    /// with everything blotted out that may be secret. Of a value, only a piece that is
+    /// at fault, such as a variable in it, is no secret.
     fn excerpt(&self, at: &Position, fault: Span, hidden: &[Span]) -> Excerpt {
         let window = self.window(at, fault);
         // A file may hold very many secrets; few stand in the window.
@@ -294,10 +300,16 @@ impl<'s> Lines<'s> {
             .filter(|span| span.start < window.end && window.start < span.end)
             .collect();
         let within = |span: &Span, offset: usize| (span.start..span.end).contains(&offset);
+        let is_piece_of = |span: &Span| {
+            let length = |span: &Span| span.end - span.start;
+            span.start <= fault.start && fault.end <= span.end && length(&fault) < length(span)
+        };
         let mut text = String::with_capacity(window.end - window.start);
         for (index, character) in self.source[window.start..window.end].char_indices() {
             let offset = window.start + index;
-            let secret = !within(&fault, offset) && near.iter().any(|span| within(span, offset));
+            let is_at_fault = within(&fault, offset);
+            let hides = |span: &Span| within(span, offset) && !(is_at_fault && is_piece_of(span));
+            let secret = near.iter().any(|span| hides(span));
             let shown = match character {
                 '\t' => '\t',
                 _ if secret => '*',
