@@ -183,8 +183,10 @@ pub enum Command {
     Plan(PlanArgs),
 
     /// Check the file, and nothing else
-    #[command(after_help = "Example:\n  quaymaster validate --env-file .env quaymaster.yaml")]
-    Validate(FileArg),
+    #[command(after_help = "Examples:\n  \
+        quaymaster validate --env-file .env quaymaster.yaml\n  \
+        quaymaster validate --without-secrets stacks/prod.yaml   # in CI")]
+    Validate(ValidateArgs),
 
     /// Show how every service stands
     ///
@@ -248,6 +250,15 @@ pub struct FileArg {
     #[arg(value_name = "FILE", env = "QUAYMASTER_FILE", default_value = DEFAULT_FILE)]
     #[arg(hide_env_values = true)]
     pub file: PathBuf,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct ValidateArgs {
+    #[command(flatten)]
+    pub file: FileArg,
+    /// Ask for no secret's value: for a machine that has none of them, such as CI's
+    #[arg(long)]
+    pub without_secrets: bool,
 }
 
 /// Where the file is, for commands whose own argument is a service.

@@ -103,9 +103,11 @@ pub(super) struct SecretsFolder {
 
 impl SecretsFolder {
     pub fn new(top: &Path, stack: &StackName, elsewhere: Option<String>) -> SecretsFolder {
+        // Docker mounts no relative path.
+        let top = std::path::absolute(top).unwrap_or_else(|_| top.to_owned());
         SecretsFolder {
-            top: top.to_owned(),
             stack: top.join(stack.as_str()),
+            top,
             elsewhere,
             known: Mutex::default(),
             said: Mutex::default(),
@@ -134,7 +136,6 @@ impl SecretsFolder {
             }
             if let Err(error) = self.put(release, files) {
                 self.say_once(&error);
-                continue;
             }
         }
         if let Some(needed) = &wanted.needed {
@@ -157,6 +158,11 @@ impl SecretsFolder {
             return Ok(());
         }
         let folder = self.stack.join(release.as_str());
+        // Looked at first, so that nothing is left on a disk.
+        let there = self.top.ancestors().find(|folder| folder.exists()).unwrap_or(&self.top);
+        if !is_in_memory(there).map_err(|error| self.io_error(error))? {
+            return Err(SecretsError::OnDisk(self.top.clone()));
+        }
         for folder in [&self.top, &self.stack, &folder] {
             if !is_own_folder(folder).map_err(|error| self.io_error(error))? {
                 return Err(SecretsError::Foreign(folder.clone()));
@@ -260,7 +266,11 @@ fn stands(path: &Path, file: &SecretFile) -> bool {
         && file.uid.is_none_or(|uid| uid == metadata.uid())
         && file.gid.is_none_or(|gid| gid == metadata.gid())
         && u64::try_from(content.len()).is_ok_and(|length| length == metadata.len())
-        && fs::read(path).is_ok_and(|there| there == content)
+        && match fs::read(path) {
+            Ok(there) => there == content,
+            // Its mode or owner bars us as well; nobody else gets into the folder.
+            Err(error) => error.kind() == io::ErrorKind::PermissionDenied,
+        }
 }
 
 /// Makes a folder that nobody else gets into, unless it is there. Returns whether it is
@@ -385,7 +395,7 @@ mod tests {
         let failure = error.into_failure("create shop-web-blue-1");
         assert_eq!(failure.kind, FailureKind::Refused);
         assert!(failure.message.contains("--secrets-dir"), "{failure}");
-        assert_eq!(fs::read_dir(&folder.top).expect("a folder").count(), 0);
+        assert!(!folder.top.exists(), "something is left there");
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::{
 use super::{
     stable::{self, Content},
     variables::{Variables, read_bounded},
-    vault::{AgeIdentity, HostVault, read_settled},
+    vault::{AgeIdentity, HostVault, Values, read_settled},
     watch::{FileWatch, LOOK_EVERY, Wake},
 };
 
@@ -29,6 +29,7 @@ pub struct FileSource {
     allow_delete_all: AllowDeleteAll,
     host: HostIdentity,
     age_identity: AgeIdentity,
+    values: Values,
     /// What was read last, so that an idle pass asks only for the file's stamp.
     known: Mutex<Option<Content>>,
     /// Every file that the last load read or wanted: what to watch.
@@ -85,6 +86,7 @@ impl FileSource {
             allow_delete_all,
             host,
             age_identity: AgeIdentity::default(),
+            values: Values::Asked,
             known: Mutex::default(),
             concerned: Arc::new(Mutex::new(concerned)),
         }
@@ -93,6 +95,12 @@ impl FileSource {
     /// Decrypts with this identity, instead of the one in the usual place.
     pub fn with_age_identity(self, age_identity: AgeIdentity) -> FileSource {
         FileSource { age_identity, ..self }
+    }
+
+    /// Asks for no value of a secret: what is loaded then is good for a check of the file,
+    /// and for nothing else.
+    pub fn without_secrets(self) -> FileSource {
+        FileSource { values: Values::NotAsked, ..self }
     }
 
     /// Calls `wake` soon after one of the files changes that the desired state

@@ -121,6 +121,15 @@ pub(super) struct HostVault<'l> {
     pub inside: &'l dyn Fn(&Path, Holds) -> Result<Vec<u8>, Unread>,
     /// Takes note of each file of this host that matters: what to watch.
     pub concerned: &'l Mutex<BTreeSet<PathBuf>>,
+    pub values: Values,
+}
+
+/// Whether this host has what secrets come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Values {
+    Asked,
+    /// Only the file is to be checked, where there are none.
+    NotAsked,
 }
 
 impl HostVault<'_> {
@@ -141,6 +150,10 @@ impl Vault for HostVault<'_> {
     fn decrypt(&self, encrypted: &[u8]) -> Result<Vec<u8>, Undecrypted> {
         self.note(&self.identity.path);
         self.identity.decrypt(encrypted)
+    }
+
+    fn is_open(&self) -> bool {
+        self.values == Values::Asked
     }
 }
 

@@ -27,8 +27,7 @@ use std::process::ExitCode;
 
 use behaviour::Behaviour;
 
-const USAGE: &str =
-    "usage: quaymaster-demo [serve | check [PATH] | job | cat FILE… | get URL | load URL [OPTION]…]";
+const USAGE: &str = "usage: quaymaster-demo [serve | check [PATH] | job | cat FILE… | get URL | load URL [OPTION]…]";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);

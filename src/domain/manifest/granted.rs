@@ -24,11 +24,11 @@ const DEFAULT_MODE: u32 = 0o444;
 /// The longest variable that Linux hands to a program: MAX_ARG_STRLEN, less the name.
 const MAX_VARIABLE_BYTES: usize = 120 * 1024;
 
-/// Whether the service runs here: only then its secrets must be at hand.
+/// Whether the service is to run here: only then its secrets must be at hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wanted {
     Here,
-    Elsewhere,
+    NotHere,
 }
 
 /// A secret of a service.

@@ -209,12 +209,28 @@ fn hide_secrets(node: &Node, source: &str, hidden: &mut Vec<Span>) {
         Value::List(items) => items.iter().for_each(|item| hide_secrets(item, source, hidden)),
         Value::Map(map) => {
             for entry in &map.entries {
-                if may_be_secret(entry) {
+                if let ("secrets", Value::Map(secrets)) = (&*entry.key, &entry.value.value) {
+                    hide_declared(&secrets.entries, source, hidden);
+                } else if may_be_secret(entry) {
                     hide_values(&entry.value, source, hidden);
                 } else {
                     hide_secrets(&entry.value, source, hidden);
                 }
             }
+        }
+    }
+}
+
+/// Of declared secrets, paths may be seen.
+fn hide_declared(secrets: &[Entry], source: &str, hidden: &mut Vec<Span>) {
+    for secret in secrets {
+        match &secret.value.value {
+            Value::Map(map) => map
+                .entries
+                .iter()
+                .filter(|entry| !matches!(&*entry.key, "file" | "age_file"))
+                .for_each(|entry| hide_values(&entry.value, source, hidden)),
+            Value::Scalar(_) | Value::List(_) => hide_values(&secret.value, source, hidden),
         }
     }
 }

@@ -93,9 +93,10 @@ pub(super) fn read(
     fields.get("slots");
 
     let mut spec = read_spec(reader, name, &mut fields, surroundings);
-    let wanted = match hosts.as_ref().is_none_or(|hosts| hosts.include(reader.input.host)) {
+    let is_here = hosts.as_ref().is_none_or(|hosts| hosts.include(reader.input.host));
+    let wanted = match is_here && reader.input.vault.is_open() {
         true => Wanted::Here,
-        false => Wanted::Elsewhere,
+        false => Wanted::NotHere,
     };
     let secrets = fields.get("secrets");
     granted::read(reader, secrets, surroundings.secrets, wanted, &mounts, &mut spec);

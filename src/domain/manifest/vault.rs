@@ -27,6 +27,12 @@ pub trait Vault {
     ///
     /// Fails without an identity that fits, and for what is no age file.
     fn decrypt(&self, encrypted: &[u8]) -> Result<Vec<u8>, Undecrypted>;
+
+    /// Returns whether values are to be asked for. If not, what the file says of secrets
+    /// is checked as far as that goes, and the stack is without them: nothing to run.
+    fn is_open(&self) -> bool {
+        true
+    }
 }
 
 /// What is in a file that the vault is asked for.

@@ -41,7 +41,7 @@ use crate::{
 
 use super::{
     variables::Variables,
-    vault::{AgeIdentity, HostVault},
+    vault::{AgeIdentity, HostVault, Values},
     watch::{FileWatch, LOOK_EVERY, Wake},
 };
 use fetch::{Branch, Fetched};
@@ -309,6 +309,7 @@ impl Inner {
             identity: &self.options.age_identity,
             inside: &|path, _: Holds| read_file(path).map_err(|error| unread::of_secret(&error)),
             concerned: &of_secrets,
+            values: Values::Asked,
         };
         let stack = manifest::parse(&Input {
             file_name: name,

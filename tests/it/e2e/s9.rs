@@ -31,8 +31,7 @@ const FILES: [&str; 4] =
     ["canary-file-line-one", "canary-file-line-two", "canary-of-a-variable", "canary-of-age"];
 
 /// What a container's environment naturally holds.
-const VARIABLES: [&str; 3] =
-    ["canary-environment", "canary-env-file", "canary-age-as-variable"];
+const VARIABLES: [&str; 3] = ["canary-environment", "canary-env-file", "canary-age-as-variable"];
 
 /// Nothing of a container.
 const OURS: [&str; 5] = [
@@ -142,9 +141,8 @@ impl Scene {
 
     /// Returns the whole file, with these lines in the service.
     fn file(&self, version: &str, slot: &str, more: &str) -> String {
-        let indented = |text: &str| {
-            text.lines().map(|line| format!("      {line}\n")).collect::<String>()
-        };
+        let indented =
+            |text: &str| text.lines().map(|line| format!("      {line}\n")).collect::<String>();
         let (registry, file) = (self.registry.host(), self.host.file_path());
         let secret = file.with_file_name("host-secret");
         self.host.file(&format!(
@@ -253,7 +251,10 @@ fn no_canary_is_told_by_anything() {
     // A file in which everything is wrong, near secrets.
     let bad = scene
         .file("v2", "purple", "    environmnet: { A: canary-in-a-bad-file }\n")
-        .replace("variable: { environment: SECRET_VARIABLE }", "variable: canary-forgotten-to-encrypt")
+        .replace(
+            "variable: { environment: SECRET_VARIABLE }",
+            "variable: canary-forgotten-to-encrypt",
+        )
         .replace("PLAIN: canary-environment", "PLAIN: [canary-environment]");
     scene.publish(&bad);
     scene.host.until_seen("the file is refused", || {

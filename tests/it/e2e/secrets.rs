@@ -98,7 +98,8 @@ fn after_a_reboot_secrets_are_put_back_and_their_containers_started() {
         docker(&["kill", &replica.id]);
     }
     host.until_seen("Docker gives up", || {
-        let state = docker(&["inspect", "--format", "{{.State.Status}} {{.State.Error}}", &replica.id]);
+        let state =
+            docker(&["inspect", "--format", "{{.State.Status}} {{.State.Error}}", &replica.id]);
         (state.starts_with("exited") && !host.replicas()[0].running).then_some(())
     });
     host.start();
