@@ -17,7 +17,7 @@ use crate::{
     domain::ServiceName,
     lock::LockError,
     plan::Refusal,
-    server::{BadSecretFile, BindError},
+    server::{BadSecretFile, BindError, refusal_hint},
     source::git::{GitError, RepositoryError},
     store::OpenError,
 };
@@ -140,13 +140,13 @@ fn hint(error: &CommandError) -> Option<String> {
                  hand, write `slot: {active}` into the file first, which is where it runs now"
             )
         }
+        CommandError::Refused(refusal) => refusal_hint(refusal),
         CommandError::NotWritten { .. } => {
             "the file is replaced as a whole, so its folder must be writable too".to_owned()
         }
         CommandError::File(_)
         | CommandError::Runtime(_)
         | CommandError::Unsaved(_)
-        | CommandError::Refused(_)
         | CommandError::Clock(_)
         | CommandError::NotEdited { .. }
         | CommandError::Print(_) => return None,
@@ -157,7 +157,8 @@ fn hint(error: &CommandError) -> Option<String> {
 fn client_hint(error: &ClientError) -> Option<String> {
     match error {
         ClientError::NoController(_) => Some(
-            "start one with `quaymaster run FILE`, or name its socket with --socket".to_owned(),
+            "start one with `quaymaster run FILE` or `--git URL`, or name its socket with --socket"
+                .to_owned(),
         ),
         ClientError::NotAllowed(_) => {
             Some("its socket is its owner's alone: use `sudo quaymaster …`".to_owned())

@@ -17,7 +17,7 @@
 //! | `gates`, `group` | what a promotion waits for, and what undoes it |
 //! | `idle` | what stands in the idle slot, and who may look at it |
 //! | `upstreams` | slots that are elsewhere |
-//! | `orphans`, `prune` | what nothing declares or needs any more |
+//! | `orphans`, `retain`, `prune` | what nothing declares or needs any more |
 //! | `secrets` | which secret files have to be in place |
 //! | `drain` | whether a request can still be in flight to a replica |
 //! | `watch` | what is remembered of each container |
@@ -40,6 +40,7 @@ mod pace;
 mod prune;
 mod recreate;
 mod remember;
+mod retain;
 mod rolling;
 mod routing;
 mod secrets;

@@ -134,8 +134,12 @@ impl FileSource {
             lock(&concerned).insert(path.clone());
             read_secret_within(&base_dir, &path, holds)
         };
-        let vault =
-            HostVault { identity: &self.age_identity, inside: &read_secret, concerned: &concerned };
+        let vault = HostVault {
+            identity: &self.age_identity,
+            inside: &read_secret,
+            concerned: &concerned,
+            values: self.values,
+        };
         let stack = manifest::parse(&Input {
             file_name: &self.path.display().to_string(),
             text,

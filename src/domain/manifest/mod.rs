@@ -24,6 +24,7 @@ mod granted;
 mod headers;
 mod hosts;
 mod image;
+mod images;
 mod interpolate;
 mod mounts;
 mod networks;

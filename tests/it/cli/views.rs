@@ -212,6 +212,7 @@ fn a_plan_reads_as_a_diff() {
                 &["start 1 replica in blue"],
             ),
         ],
+        on_other_hosts: vec!["edge".parse().expect("a name")],
         first_steps: vec![
             "pull orchestrator:2".to_owned(),
             "create network shop_default".to_owned(),

@@ -7,10 +7,12 @@ mod hostile;
 mod hosts;
 mod idle_slot;
 mod refused;
+mod refused_routes;
 mod report;
 pub mod secrets;
 mod seeds;
 mod slot_edit;
+mod unreadable;
 mod upstreams;
 
 use std::{io, path::Path};

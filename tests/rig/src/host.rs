@@ -56,6 +56,8 @@ pub struct Host {
     flip: Flip,
     /// What the file says of `proxy.caddy.names`; nothing where it is None.
     pub names: Option<&'static str>,
+    /// The engine that its controller speaks to; this machine's own where it is None.
+    pub engine: Option<String>,
     controller: Option<Child>,
     images: RefCell<Vec<String>>,
     volumes: RefCell<Vec<String>>,
@@ -90,6 +92,7 @@ impl Host {
             edge,
             flip,
             names: None,
+            engine: None,
             controller: None,
             images: RefCell::default(),
             volumes: RefCell::default(),
@@ -263,6 +266,7 @@ impl Host {
             .env("DOCKER_CONFIG", self.docker_config())
             .env("GIT_CONFIG_GLOBAL", self.git_config())
             .env("GIT_CONFIG_NOSYSTEM", "1")
+            .envs(self.engine.as_ref().map(|engine| ("DOCKER_HOST", engine)))
             .env("QUAYMASTER_SECRETS_DIR", self.secrets_dir())
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null());
