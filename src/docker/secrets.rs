@@ -22,7 +22,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{Gid, Uid, chown, statfs},
+    fs::{FsWord, Gid, Uid, chown, statfs},
     process::geteuid,
 };
 
@@ -38,7 +38,7 @@ use crate::{
 pub const SECRETS_DIR: &str = "/run/quaymaster/secrets";
 
 /// File systems that are memory and nothing else; statfs(2).
-const IN_MEMORY: [i64; 2] = [0x0102_1994, 0x8584_58f6];
+const IN_MEMORY: [FsWord; 2] = [0x0102_1994, 0x8584_58f6];
 
 /// Nobody but us lists or passes through the folders, whatever the files allow.
 const FOLDER_MODE: u32 = 0o700;
@@ -283,8 +283,7 @@ fn is_own_folder(folder: &Path) -> io::Result<bool> {
 }
 
 fn is_in_memory(folder: &Path) -> io::Result<bool> {
-    let kind = i64::try_from(statfs(folder)?.f_type).unwrap_or_default();
-    Ok(IN_MEMORY.contains(&kind))
+    Ok(IN_MEMORY.contains(&statfs(folder)?.f_type))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

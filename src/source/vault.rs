@@ -35,6 +35,8 @@ const READ_BY_ALL: u32 = 0o004;
 const QUIET: Duration = Duration::from_millis(20);
 const MAX_READS: usize = 50;
 
+type Identities = Vec<Box<dyn age::Identity + Send + Sync>>;
+
 /// The age identity of this host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AgeIdentity {
@@ -78,7 +80,7 @@ impl AgeIdentity {
         }
     }
 
-    fn read(&self) -> Result<Vec<Box<dyn age::Identity + Send + Sync>>, Undecrypted> {
+    fn read(&self) -> Result<Identities, Undecrypted> {
         let bad = |why: &dyn std::fmt::Display| Undecrypted::BadIdentity {
             path: self.path.clone(),
             why: why.to_string(),

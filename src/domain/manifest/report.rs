@@ -30,6 +30,11 @@ const QUOTED_CHARACTERS: usize = 60;
 const SECRET_KEYS: [&str; 7] =
     ["environment", "headers", "driver_opts", "options", "header", "url", "secrets"];
 
+/// What is in the name of a key that somebody keeps a secret under, though there is no
+/// such key.
+const TELLING_NAMES: [&str; 6] =
+    ["password", "passwd", "secret", "token", "credential", "private_key"];
+
 /// Those of them that hold a list at most by mistake: what stands right below, as
 /// deep, is another key.
 const NEVER_LISTS: [&str; 2] = ["header", "url"];
@@ -238,9 +243,11 @@ fn hide_declared(secrets: &[Entry], source: &str, hidden: &mut Vec<Span>) {
 fn may_be_secret(entry: &Entry) -> bool {
     // A service's list of secrets holds their names.
     let holds_names = entry.key == "secrets" && matches!(entry.value.value, Value::List(_));
+    let key = entry.key.to_lowercase();
+    let is_telling = || TELLING_NAMES.iter().any(|name| key.contains(name));
     // Misspelt, it holds the same.
-    let is_meant = || entry.key == "env" || nearest(&entry.key, SECRET_KEYS.into_iter()).is_some();
-    !holds_names && is_meant()
+    let is_meant = || key == "env" || nearest(&key, SECRET_KEYS.into_iter()).is_some();
+    !holds_names && (is_telling() || is_meant())
 }
 
 fn hide_values(node: &Node, source: &str, hidden: &mut Vec<Span>) {

@@ -318,6 +318,16 @@ fn no_report_quotes_a_secret() {
         let json = serde_json::to_string(&report).expect("it serialises");
         assert!(!json.contains(CANARY), "{mistake}\n{json}");
     }
+    for line in [
+        format!("environment: {{ A: [{CANARY}] }}"),
+        format!("environmnet: {{ A: {CANARY} }}"),
+        format!("env: {{ A: {CANARY} }}"),
+        format!("db_password: {CANARY}"),
+        format!("route: {{ prot: 1, token: {CANARY} }}"),
+    ] {
+        let told = refused(&file("db: { file: ./db }", &line)).to_string();
+        assert!(!told.contains(CANARY), "{told}");
+    }
     let debug = format!("{:?}", accepted(&file("db: { file: ./db }", "secrets: [db]")));
     assert!(!debug.contains(CANARY), "{debug}");
 }
