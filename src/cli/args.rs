@@ -2,7 +2,7 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -14,11 +14,14 @@ use crate::domain::{
     manifest::{self, AllowDeleteAll},
 };
 
-use super::telemetry;
-use crate::{docker, source::AgeIdentity};
+use super::{
+    error::CommandError,
+    secret_args::{AgeArg, SecretsDirArg, ValidateArgs},
+    telemetry,
+};
 
 /// The file that commands are about when none is named.
-const DEFAULT_FILE: &str = "quaymaster.yaml";
+pub const DEFAULT_FILE: &str = "quaymaster.yaml";
 
 /// Keeps every service of a file running on this Docker host, and moves
 /// traffic between releases through Caddy without a failed request.
@@ -78,11 +81,8 @@ pub struct Globals {
     #[arg(value_delimiter = ':', hide_env_values = true)]
     pub env_file: Vec<PathBuf>,
 
-    /// The age identity that decrypts the file's secrets; without it
-    /// /etc/quaymaster/age.key, if there is one
-    #[arg(long, global = true, value_name = "FILE", env = "QUAYMASTER_AGE_IDENTITY")]
-    #[arg(hide_env_values = true)]
-    pub age_identity: Option<PathBuf>,
+    #[command(flatten)]
+    pub age: AgeArg,
 
     /// What this host is called where the file says `hosts:`; without it, the name
     /// that the machine has
@@ -137,12 +137,6 @@ impl Globals {
         let name = named
             .unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().into_owned());
         HostIdentity::new(&name, self.host_label.iter().cloned())
-    }
-
-    /// Returns what decrypts the file's secrets.
-    pub fn age_identity(&self) -> AgeIdentity {
-        let named = self.age_identity.clone().filter(|path| !path.as_os_str().is_empty());
-        named.map_or_else(AgeIdentity::default, AgeIdentity::named)
     }
 }
 
@@ -252,15 +246,6 @@ pub struct FileArg {
     pub file: PathBuf,
 }
 
-#[derive(Clone, Debug, Args)]
-pub struct ValidateArgs {
-    #[command(flatten)]
-    pub file: FileArg,
-    /// Ask for no secret's value: for a machine that has none of them, such as CI's
-    #[arg(long)]
-    pub without_secrets: bool,
-}
-
 /// Where the file is, for commands whose own argument is a service.
 #[derive(Clone, Debug, Args)]
 pub struct FileOption {
@@ -270,9 +255,18 @@ pub struct FileOption {
 }
 
 impl FileOption {
-    /// Returns the file that was named, or the one that commands fall back to.
-    pub fn or_default(&self) -> PathBuf {
-        self.file.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_FILE))
+    /// Returns the file that was named, or the one that commands fall back to while no
+    /// controller answers.
+    ///
+    /// # Errors
+    ///
+    /// Fails if none was named and that one is not here.
+    pub fn or_default(&self) -> Result<PathBuf, CommandError> {
+        match &self.file {
+            Some(file) => Ok(file.clone()),
+            None if Path::new(DEFAULT_FILE).exists() => Ok(PathBuf::from(DEFAULT_FILE)),
+            None => Err(CommandError::NoFile),
+        }
     }
 }
 
@@ -330,11 +324,8 @@ pub struct Converge {
     #[arg(long, value_name = "N", default_value_t = 2)]
     #[arg(value_parser = clap::value_parser!(u8).range(1..=32))]
     pub max_pulls: u8,
-    /// Where containers' secret files are put: a folder in memory (tmpfs) that outlives
-    /// the controller
-    #[arg(long, value_name = "DIR", env = "QUAYMASTER_SECRETS_DIR", hide_env_values = true)]
-    #[arg(default_value = docker::SECRETS_DIR)]
-    pub secrets_dir: PathBuf,
+    #[command(flatten)]
+    pub secrets: SecretsDirArg,
 }
 
 #[derive(Clone, Debug, Args)]

@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use super::{client::ClientError, public_client::PublicClientError};
+use super::{args::DEFAULT_FILE, client::ClientError, public_client::PublicClientError};
 use crate::{
     clock::NoBootId,
     docker::ConnectError,
@@ -22,6 +22,9 @@ pub enum CommandError {
     File(String),
     #[error("cannot read {path}")]
     Unreadable { path: PathBuf, source: io::Error },
+    /// Nobody answers, and there is nothing to look at instead.
+    #[error("no controller answers, and there is no {DEFAULT_FILE} in this folder")]
+    NoFile,
     #[error(transparent)]
     Remote(#[from] BadRemote),
     #[error(transparent)]

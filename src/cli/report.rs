@@ -69,6 +69,7 @@ pub fn exit(error: &CommandError) -> Exit {
     match error {
         CommandError::File(_)
         | CommandError::Unreadable { .. }
+        | CommandError::NoFile
         | CommandError::Remote(_)
         | CommandError::RepoPath(_)
         | CommandError::Repository(RepositoryError::BadBranch(_))
@@ -141,6 +142,11 @@ fn hint(error: &CommandError) -> Option<String> {
             )
         }
         CommandError::Refused(refusal) => refusal_hint(refusal),
+        CommandError::NoFile => {
+            "name the file with --file, or start the controller: one that follows Git tells \
+             only while it runs"
+                .to_owned()
+        }
         CommandError::NotWritten { .. } => {
             "the file is replaced as a whole, so its folder must be writable too".to_owned()
         }

@@ -3,11 +3,12 @@
 use serde_json::json;
 
 use super::{
-    args::{Globals, Output, ValidateArgs},
+    args::{Globals, Output},
     error::CommandError,
     exit::Exit,
     in_force::source,
     print,
+    secret_args::ValidateArgs,
 };
 use crate::{domain::manifest::AllowDeleteAll, ports::Source};
 

@@ -116,11 +116,14 @@ fn without_margin(encrypted: &[u8]) -> &[u8] {
     if trimmed.starts_with(b"-----BEGIN ") { trimmed } else { encrypted }
 }
 
+/// Reads a path below the folder of the desired-state file.
+type ReadInside<'l> = dyn Fn(&Path, Holds) -> Result<Vec<u8>, Unread> + 'l;
+
 /// What one load of the desired state reads its secrets with.
 pub(super) struct HostVault<'l> {
     pub identity: &'l AgeIdentity,
     /// Reads a path below the folder of the desired-state file.
-    pub inside: &'l dyn Fn(&Path, Holds) -> Result<Vec<u8>, Unread>,
+    pub inside: &'l ReadInside<'l>,
     /// Takes note of each file of this host that matters: what to watch.
     pub concerned: &'l Mutex<BTreeSet<PathBuf>>,
     pub values: Values,

@@ -154,15 +154,14 @@ services:
             image  gateway:1 → gateway:2
             route  shop.example/* to port 80
             ⇒ pull gateway:2, start 1 replica in green, probe until ready, pass `job ./migrate`, wait for
-            `quaymaster promote gateway`, flip blue → green, drain the old ones for at most 30s, go back if
-            `http :80/ok` does not hold through the bake, keep blue warm for 10m30s, all of it together with
-            worker
+            `quaymaster promote gateway`, wait until worker can follow too, flip blue → green, drain the old
+            ones for at most 30s, flip back if `http :80/ok` fails in the bake, keep blue warm for 10m30s
 
         ~ worker
             pulling the image
             image  worker:1 → worker:2
-            ⇒ pull worker:2, start 1 replica in green, probe until ready, cut over to green, drain the old
-            ones for at most 30s, keep blue warm for 10m30s, all of it together with gateway
+            ⇒ pull worker:2, start 1 replica in green, probe until ready, wait until gateway can follow too,
+            cut over to green, drain the old ones for at most 30s, keep blue warm for 10m30s
 
         On other hosts: edge
 
