@@ -82,7 +82,9 @@ async fn a_saved_secret_wakes() {
     let source = source(&beside.at("shop.yaml"));
     assert_eq!(value(&source.load().await.expect("valid")), "first");
     let (tell, mut wakes) = unbounded_channel();
-    let _watch = source.watch(Arc::new(move || drop(tell.send(()))));
+    let _watch = source.watch(Arc::new(move || {
+        let _ = tell.send(());
+    }));
     save(&path, "second", 0o600);
     let woken = tokio::time::timeout(PATIENCE, wakes.recv()).await;
     woken.expect("it did not wake").expect("the watch lives");
@@ -111,7 +113,9 @@ async fn in_git_a_relative_path_is_of_the_commit_and_an_absolute_one_of_the_host
     let (_repo, source) = committed(&origin, |_| ()).await;
     assert_eq!(value(&source.load().await.expect("valid")), "of the host");
     let (tell, mut wakes) = unbounded_channel();
-    let _watch = source.watch_host_files(Arc::new(move || drop(tell.send(()))));
+    let _watch = source.watch_host_files(Arc::new(move || {
+        let _ = tell.send(());
+    }));
     save(&path, "rotated", 0o600);
     let woken = tokio::time::timeout(PATIENCE, wakes.recv()).await;
     woken.expect("it did not wake").expect("the watch lives");
