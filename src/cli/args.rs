@@ -14,7 +14,11 @@ use crate::domain::{
     manifest::{self, AllowDeleteAll},
 };
 
-use super::{error::CommandError, telemetry};
+use super::{
+    error::CommandError,
+    secret_args::{AgeArg, SecretsDirArg, ValidateArgs},
+    telemetry,
+};
 
 /// The file that commands are about when none is named.
 pub const DEFAULT_FILE: &str = "quaymaster.yaml";
@@ -76,6 +80,9 @@ pub struct Globals {
     #[arg(long, global = true, value_name = "FILE", env = "QUAYMASTER_ENV_FILE")]
     #[arg(value_delimiter = ':', hide_env_values = true)]
     pub env_file: Vec<PathBuf>,
+
+    #[command(flatten)]
+    pub age: AgeArg,
 
     /// What this host is called where the file says `hosts:`; without it, the name
     /// that the machine has
@@ -170,8 +177,10 @@ pub enum Command {
     Plan(PlanArgs),
 
     /// Check the file, and nothing else
-    #[command(after_help = "Example:\n  quaymaster validate --env-file .env quaymaster.yaml")]
-    Validate(FileArg),
+    #[command(after_help = "Examples:\n  \
+        quaymaster validate --env-file .env quaymaster.yaml\n  \
+        quaymaster validate --without-secrets stacks/prod.yaml   # in CI")]
+    Validate(ValidateArgs),
 
     /// Show how every service stands
     ///
@@ -325,6 +334,8 @@ pub struct Converge {
     #[arg(long, value_name = "N", default_value_t = 2)]
     #[arg(value_parser = clap::value_parser!(u8).range(1..=32))]
     pub max_pulls: u8,
+    #[command(flatten)]
+    pub secrets: SecretsDirArg,
 }
 
 #[derive(Clone, Debug, Args)]

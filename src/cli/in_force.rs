@@ -51,6 +51,7 @@ pub async fn desired(
         env_files: globals.env_file.clone(),
         allow_delete_all: deletion,
         host: globals.host(),
+        age_identity: globals.age.identity(),
     };
     let source = GitSource::open(&globals.state_dir, options).await?;
     if until == Until::Converged || !source.has_commit() {
@@ -111,7 +112,7 @@ pub fn source(
     let path = std::path::absolute(file)
         .map_err(|source| CommandError::Unreadable { path: file.to_owned(), source })?;
     let source = FileSource::new(file, globals.env_file.clone(), deletion, globals.host());
-    Ok((source, path))
+    Ok((source.with_age_identity(globals.age.identity()), path))
 }
 
 /// Returns the stack that this file declared when it was last valid, if the state

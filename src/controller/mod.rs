@@ -142,6 +142,8 @@ where
         self.learn_what_was_told();
         let (seen, plan, now) = self.decide().await;
         self.say_changes(&plan);
+        let secrets = plan::secret_files(&self.stack, &seen, &self.memory, &plan);
+        self.ports.engine.keep_secrets(&secrets);
         let steps = self.begin(&plan).await;
         self.tell(&plan);
         let pass = Pass {

@@ -41,7 +41,7 @@ pub use news::{Delivery, Letter, News, Outbox, Unreached};
 pub use probe::{Probe, ProbeCheck};
 pub use release::{ContainerSpec, Fingerprint, Release, ReleaseId};
 pub use route::{Backend, Inside, Preview, Route, RouteState, RouteTable};
-pub use secret::Secret;
+pub use secret::{Secret, SecretBytes, SecretFile};
 pub use service::{DependsOn, Failover, Rollout, Service, ServiceKind, SlotChoice, Strategy};
 pub use slot::Slot;
 pub use snapshot::{Container, ContainerId, Observed, Snapshot};

@@ -5,9 +5,11 @@ mod file;
 pub mod git;
 mod stable;
 mod variables;
+mod vault;
 mod watch;
 
 pub use desired::{DesiredState, Watch};
 pub use file::FileSource;
 pub use git::GitSource;
+pub use vault::AgeIdentity;
 pub use watch::FileWatch;
