@@ -9,7 +9,7 @@ pub mod args;
 mod bars;
 pub mod changes;
 pub mod client;
-mod deployments;
+pub mod deployments;
 pub mod error;
 mod exit;
 mod flip;
