@@ -5,7 +5,8 @@
 //! - 0 [`domain`]: the words as types; the file, the snapshot, the memory
 //! - 1 [`plan`]: what to do next, purely
 //! - 2 [`ports`] and the adapters behind them: [`docker`], [`caddy`], [`probe`],
-//!   [`gate`], [`store`], [`source`], [`clock`], [`lock`], [`systemd`]
+//!   [`gate`], [`signature`], [`store`], [`source`], [`clock`], [`lock`], [`systemd`]
+//!   what several of them need: [`http`], [`credentials`]
 //! - 3 [`controller`]: the loop; [`server`]: how it answers
 //! - 4 [`cli`]: the command line
 
@@ -13,14 +14,17 @@ pub mod caddy;
 pub mod cli;
 pub mod clock;
 pub mod controller;
+pub mod credentials;
 pub mod docker;
 pub mod domain;
 pub mod gate;
+pub mod http;
 pub mod lock;
 pub mod plan;
 pub mod ports;
 pub mod probe;
 pub mod server;
+pub mod signature;
 pub mod sim;
 pub mod source;
 pub mod store;

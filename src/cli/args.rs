@@ -9,15 +9,21 @@ use std::{
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracing_subscriber::filter::Targets;
 
-use crate::domain::{
-    CommitPrefix, HostIdentity, ServiceName, Slot, host_identity,
-    manifest::{self, AllowDeleteAll},
+use crate::{
+    domain::{
+        CommitPrefix, HostIdentity, ServiceName, Slot, host_identity,
+        manifest::{self, AllowDeleteAll},
+    },
+    source::PolicyFile,
 };
 
 use super::telemetry;
 
 /// The file that commands are about when none is named.
 const DEFAULT_FILE: &str = "quaymaster.yaml";
+
+/// Where the policy of a host is, unless somebody says otherwise.
+const DEFAULT_POLICY: &str = "/etc/quaymaster/policy.yaml";
 
 /// Keeps every service of a file running on this Docker host, and moves
 /// traffic between releases through Caddy without a failed request.
@@ -88,6 +94,12 @@ pub struct Globals {
     #[arg(value_delimiter = ',', value_parser = host_identity::label, hide_env_values = true)]
     pub host_label: Vec<(String, String)>,
 
+    /// What this host lets run: registries, signatures, container options. Without it,
+    /// /etc/quaymaster/policy.yaml is read, if there is one
+    #[arg(long, global = true, value_name = "FILE", env = "QUAYMASTER_POLICY")]
+    #[arg(hide_env_values = true)]
+    pub policy: Option<PathBuf>,
+
     /// What to log: error, warn, info, debug, trace or off; also per module,
     /// `warn,quaymaster::caddy=debug`
     #[arg(
@@ -122,6 +134,14 @@ pub enum Output {
 impl Globals {
     pub fn output(&self) -> Output {
         if self.json { Output::Json } else { Output::People }
+    }
+
+    /// Returns where the policy of this host is.
+    pub fn policy(&self) -> PolicyFile {
+        match &self.policy {
+            Some(path) => PolicyFile::Named(path.clone()),
+            None => PolicyFile::IfThere(PathBuf::from(DEFAULT_POLICY)),
+        }
     }
 
     /// Returns which host this is.
@@ -168,6 +188,10 @@ pub enum Command {
         quaymaster plan quaymaster.yaml\n  \
         quaymaster plan --exit-code quaymaster.yaml || echo 'there is something to do'")]
     Plan(PlanArgs),
+
+    /// Check a file against a policy, as CI does
+    #[command(subcommand)]
+    Policy(PolicyCommand),
 
     /// Check the file, and nothing else
     #[command(after_help = "Example:\n  quaymaster validate --env-file .env quaymaster.yaml")]
@@ -227,6 +251,29 @@ pub enum Command {
     /// Show what happened
     #[command(after_help = "Example:\n  quaymaster history orchestrator")]
     History(HistoryArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum PolicyCommand {
+    /// Check that a host with this policy would let the file in
+    ///
+    /// Needs no Docker: the rules about what the file says are checked as a controller
+    /// checks them. Exits with 2 if the file or the policy is not valid, or the file
+    /// breaks a rule.
+    #[command(after_help = "Examples:\n  \
+        quaymaster policy check --policy policy.yaml quaymaster.yaml\n  \
+        quaymaster policy check --policy policy.yaml --signatures quaymaster.yaml")]
+    Check(PolicyCheckArgs),
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct PolicyCheckArgs {
+    #[command(flatten)]
+    pub file: FileArg,
+    /// Look also for the signatures of images that are named by digest, with Docker's
+    /// credentials; exits with 1 if one is missing or cannot be looked for
+    #[arg(long)]
+    pub signatures: bool,
 }
 
 #[derive(Clone, Debug, Args)]

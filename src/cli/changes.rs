@@ -135,7 +135,7 @@ fn change(
 
 fn steps_on(step: &Step, service: &ServiceName) -> bool {
     match step {
-        Step::Pull { service: of, .. } => of == service,
+        Step::Pull { service: of, .. } | Step::Verify { service: of, .. } => of == service,
         Step::CreateNetwork { .. }
         | Step::CreateVolume { .. }
         | Step::Create(_)

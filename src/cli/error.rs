@@ -22,6 +22,9 @@ pub enum CommandError {
     File(String),
     #[error("cannot read {path}")]
     Unreadable { path: PathBuf, source: io::Error },
+    /// `policy check` without anything to check against.
+    #[error("there is no policy at {path}")]
+    NoPolicy { path: PathBuf },
     #[error(transparent)]
     Remote(#[from] BadRemote),
     #[error(transparent)]

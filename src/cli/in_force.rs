@@ -51,6 +51,7 @@ pub async fn desired(
         env_files: globals.env_file.clone(),
         allow_delete_all: deletion,
         host: globals.host(),
+        policy: Some(globals.policy()),
     };
     let source = GitSource::open(&globals.state_dir, options).await?;
     if until == Until::Converged || !source.has_commit() {
@@ -110,7 +111,8 @@ pub fn source(
 ) -> Result<(FileSource, PathBuf), CommandError> {
     let path = std::path::absolute(file)
         .map_err(|source| CommandError::Unreadable { path: file.to_owned(), source })?;
-    let source = FileSource::new(file, globals.env_file.clone(), deletion, globals.host());
+    let source = FileSource::new(file, globals.env_file.clone(), deletion, globals.host())
+        .under(globals.policy());
     Ok((source, path))
 }
 

@@ -5,6 +5,7 @@
 
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
+use futures::future::BoxFuture;
 use tokio::{
     sync::Notify,
     time::{Instant, timeout_at},
@@ -24,12 +25,12 @@ use crate::{
     controller::{Controller, Look, Ports, StatusReport},
     docker::{self, Docker},
     domain::{
-        GateKey, GateTarget, Memory, ProbeCheck, Snapshot, Stack, Timestamp,
+        GateKey, GateTarget, Memory, ProbeCheck, SignatureWanted, Snapshot, Stack, Timestamp,
         manifest::AllowDeleteAll,
         memory::{Hold, Placement},
-        snapshot::{Failure, Measured},
+        snapshot::{Failure, FailureKind, Measured},
     },
-    ports::{Clock, Engine, Gatekeeper, Ledger},
+    ports::{Clock, Engine, Gatekeeper, Ledger, Verifier},
     probe::Probes,
     source::DesiredState,
     store::{OpenError, Store},
@@ -79,6 +80,7 @@ impl Onlooker {
             proxy: Arc::new(Caddy::onlooking(&stack.name, &globals.state_dir)),
             prober: Arc::new(prober),
             gates: Arc::new(NoGates),
+            verifier: Arc::new(NoVerifier),
             ledger: Arc::new(Remembered(memory)),
             source: Arc::new(source),
             clock: Arc::new(clock),
@@ -139,6 +141,16 @@ impl Gatekeeper for NoGates {
 
     fn measured(&self) -> BTreeMap<GateKey, Measured> {
         BTreeMap::new()
+    }
+}
+
+/// A look begins no step, and so verifies nothing.
+struct NoVerifier;
+
+impl Verifier for NoVerifier {
+    fn verify<'a>(&'a self, wanted: &'a SignatureWanted) -> BoxFuture<'a, Result<(), Failure>> {
+        let message = format!("{} is not looked at", wanted.image);
+        Box::pin(async { Err(Failure { kind: FailureKind::Transient, message }) })
     }
 }
 

@@ -18,6 +18,7 @@ mod logs;
 mod look;
 mod outcome;
 mod plan;
+mod policy;
 mod print;
 mod promote;
 mod public_client;
@@ -38,7 +39,7 @@ use std::{process::ExitCode, time::Duration};
 use clap::Parser;
 use tokio::runtime;
 
-use args::{Cli, Command, Globals};
+use args::{Cli, Command, Globals, PolicyCommand};
 use error::CommandError;
 pub use exit::Exit;
 use view::Page;
@@ -70,6 +71,7 @@ async fn perform(globals: &Globals, command: Command) -> Result<Exit, CommandErr
         Command::Run(args) => run::run(globals, &args).await,
         Command::Apply(args) => apply::apply(globals, &args).await,
         Command::Plan(args) => plan::plan(globals, &args).await,
+        Command::Policy(PolicyCommand::Check(args)) => policy::check(globals, &args).await,
         Command::Validate(args) => validate::validate(globals, &args).await,
         Command::Status(args) => status::status(globals, &args).await,
         Command::Wait(args) => wait::wait(globals, &args).await,

@@ -21,6 +21,7 @@ use crate::{
     gate::Gates,
     lock::StackLock,
     probe::Probes,
+    signature::{self, Signatures},
     source::{DesiredState, Watch, git::FetchSoon},
     store::Store,
 };
@@ -99,6 +100,7 @@ impl Session {
             proxy: Arc::new(proxy),
             prober: Arc::new(prober),
             gates: Arc::new(gates),
+            verifier: Arc::new(Signatures::new(signature::Options::default())),
             ledger: Arc::new(store),
             source: Arc::new(source),
             clock: Arc::new(clock.clone()),

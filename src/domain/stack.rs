@@ -7,7 +7,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Commit, Service, ServiceName, StackName};
+use super::{
+    Commit, Digest, ImageRef, Service, ServiceName, SignatureWanted, StackName,
+    signature::SignatureRule,
+};
 
 /// A valid desired state. Made only by [`crate::domain::manifest`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,9 +35,17 @@ pub struct Stack {
     pub retain_releases: usize,
     /// No pull starts while less than this share of the disk is free, in percent.
     pub min_free_percent: u8,
+    /// Which images must be signed, by the policy of this host.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub signatures: Vec<SignatureRule>,
 }
 
 impl Stack {
+    /// Returns by whom an image must be signed; None if it need not be.
+    pub fn signature_of(&self, image: &ImageRef, digest: &Digest) -> Option<SignatureWanted> {
+        SignatureWanted::by(&self.signatures, image, digest)
+    }
+
     /// Returns Docker's name of the stack's own network, on which the proxy
     /// reaches replicas.
     pub fn default_network(&self) -> String {

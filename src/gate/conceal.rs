@@ -10,7 +10,7 @@ use crate::domain::{
     gate::{HttpCheck, HttpTarget},
 };
 
-use super::address;
+use crate::http::address;
 
 /// The longest text that is told, in characters.
 const MAX_CHARS: usize = 200;

@@ -11,7 +11,8 @@ use crate::domain::{
     snapshot::Measurement,
 };
 
-use super::{ask::Body, conceal::Secrets};
+use super::conceal::Secrets;
+use crate::http::ask::Body;
 
 /// The longest value that is told, in characters.
 const MAX_VALUE_CHARS: usize = 80;

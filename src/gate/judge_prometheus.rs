@@ -8,7 +8,8 @@ use serde_json::Value;
 
 use crate::domain::{gate::Condition, snapshot::Measurement};
 
-use super::{ask::Body, conceal::Secrets};
+use super::conceal::Secrets;
+use crate::http::ask::Body;
 
 #[derive(Deserialize)]
 struct Answer {

@@ -3,14 +3,11 @@
 //! [`Gates`] keeps one task per watched target; each task measures (`measure`),
 //! counts (`tally`) and pauses. What a decision needs is read from
 //! [`Gatekeeper::measured`]; the wake callback only says that it is worth looking.
-//! A measurement asks (`ask`, over `connect`) and then judges the answer
+//! A measurement asks ([`crate::http`]) and then judges the answer
 //! (`judge_http`, `judge_prometheus`), which is pure. Jobs are the engine's work,
 //! and left alone here.
 
-mod address;
-mod ask;
 mod conceal;
-mod connect;
 pub mod get;
 mod judge_http;
 mod judge_prometheus;

@@ -17,6 +17,7 @@
 //! | `gates`, `group` | what a promotion waits for, and what undoes it |
 //! | `idle` | what stands in the idle slot, and who may look at it |
 //! | `upstreams` | slots that are elsewhere |
+//! | `signed` | what a new release's image must carry |
 //! | `orphans`, `prune` | what nothing declares or needs any more |
 //! | `drain` | whether a request can still be in flight to a replica |
 //! | `watch` | what is remembered of each container |
@@ -41,6 +42,7 @@ mod recreate;
 mod remember;
 mod rolling;
 mod routing;
+mod signed;
 mod standing;
 mod step;
 pub mod upstreams;
@@ -98,6 +100,7 @@ impl Plan {
             Step::CreateNetwork { .. }
             | Step::CreateVolume { .. }
             | Step::Pull { .. }
+            | Step::Verify { .. }
             | Step::Create(_)
             | Step::Start { .. }
             | Step::SetRestartPolicy { .. }

@@ -10,12 +10,13 @@ use std::{
 use crate::{
     domain::{
         HostIdentity, Stack,
-        manifest::{self, AllowDeleteAll, Input},
+        manifest::{self, AllowDeleteAll, Input, PolicyInForce},
     },
     ports::Source,
 };
 
 use super::{
+    policy::{PolicyFile, real_path},
     stable::{self, Content},
     variables::{Variables, read_bounded},
     watch::{FileWatch, LOOK_EVERY, Wake},
@@ -27,6 +28,7 @@ pub struct FileSource {
     env_files: EnvFiles,
     allow_delete_all: AllowDeleteAll,
     host: HostIdentity,
+    policy: Option<PolicyFile>,
     /// What was read last, so that an idle pass asks only for the file's stamp.
     known: Mutex<Option<Content>>,
     /// Every file that the last load read or wanted: what to watch.
@@ -82,9 +84,17 @@ impl FileSource {
             env_files,
             allow_delete_all,
             host,
+            policy: None,
             known: Mutex::default(),
             concerned: Arc::new(Mutex::new(concerned)),
         }
+    }
+
+    /// Returns the source with every load held against the policy of this host.
+    #[must_use]
+    pub fn under(self, policy: PolicyFile) -> FileSource {
+        lock(&self.concerned).insert(policy.path().to_owned());
+        FileSource { policy: Some(policy), ..self }
     }
 
     /// Calls `wake` soon after one of the files changes that the desired state
@@ -107,7 +117,11 @@ impl FileSource {
         let variables = self.env_files.read()?;
         let variables = |name: &str| variables.get(name);
         let base_dir = base_dir(&self.path);
-        let concerned = Mutex::new(concerned_by(&self.path, &self.env_files));
+        let policy = self.policy.as_ref().map(PolicyFile::read).transpose()?.flatten();
+        let mut concerned = concerned_by(&self.path, &self.env_files);
+        concerned.extend(self.policy.as_ref().map(|policy| policy.path().to_owned()));
+        concerned.extend(policy.iter().flat_map(|policy| policy.key_files.clone()));
+        let concerned = Mutex::new(concerned);
         let read_file = |path: &Path| {
             let path = base_dir.join(path);
             lock(&concerned).insert(path.clone());
@@ -121,6 +135,7 @@ impl FileSource {
             base_dir: &base_dir,
             allow_delete_all: self.allow_delete_all,
             host: &self.host,
+            policy: policy.as_ref().map(|rules| PolicyInForce { rules, real_path: &real_path }),
         });
         *lock(&self.concerned) = concerned.into_inner().unwrap_or_else(PoisonError::into_inner);
         stack.map_err(|report| report.to_string())

@@ -112,6 +112,7 @@ pub(super) fn read(reader: &mut Reader<'_>, tree: &Rc<Node>) -> Option<Stack> {
         external_volumes,
         retain_releases,
         min_free_percent,
+        signatures: reader.input.policy.map(|it| it.rules.signatures.clone()).unwrap_or_default(),
     })
 }
 

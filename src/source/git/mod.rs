@@ -32,13 +32,14 @@ use tracing::{info, warn};
 
 use crate::{
     domain::{
-        Commit, GitStanding, HostIdentity, Stack,
-        manifest::{self, AllowDeleteAll, Input},
+        Commit, GitStanding, HostIdentity, HostPolicy, Stack,
+        manifest::{self, AllowDeleteAll, Input, PolicyInForce},
     },
     ports::Source,
 };
 
 use super::{
+    policy::{PolicyFile, real_path},
     variables::Variables,
     watch::{FileWatch, LOOK_EVERY, Wake},
 };
@@ -68,6 +69,8 @@ pub struct Options {
     pub env_files: Vec<PathBuf>,
     pub allow_delete_all: AllowDeleteAll,
     pub host: HostIdentity,
+    /// What this host lets run: a file of its own, never of the repository.
+    pub policy: Option<PolicyFile>,
 }
 
 /// A desired-state file on a branch of a Git repository. Cheap to clone.
@@ -183,10 +186,13 @@ impl GitSource {
         Following::begin(self.clone(), interval, wake)
     }
 
-    /// Calls `wake` soon after an env file of this host changes; None if there is none.
+    /// Calls `wake` soon after an env file or the policy of this host changes; None if
+    /// there is neither.
     /// Must be called inside a runtime.
     pub fn watch_env_files(&self, wake: Wake) -> Option<FileWatch> {
-        let files: BTreeSet<PathBuf> = self.0.options.env_files.iter().cloned().collect();
+        let policy = self.0.options.policy.iter().map(|policy| policy.path().to_owned());
+        let env_files = self.0.options.env_files.iter().cloned();
+        let files: BTreeSet<PathBuf> = env_files.chain(policy).collect();
         let is_any = !files.is_empty();
         is_any.then(|| FileWatch::begin(move || files.clone(), wake, LOOK_EVERY))
     }
@@ -264,9 +270,10 @@ impl Inner {
         let text = self.file_at(commit, path, files).await?;
         let text = text.map_err(|unread| format!("cannot read {name}: {}", unread.why))?;
         let variables = self.variables(commit, files).await?;
+        let policy = self.options.policy.as_ref().map(PolicyFile::read).transpose()?.flatten();
         for _ in 0..MAX_READS {
             let wanted = Mutex::new(BTreeSet::new());
-            let read = self.parse(&name, &text, &variables, files, &wanted);
+            let read = self.parse(&name, &text, &variables, policy.as_ref(), files, &wanted);
             let wanted = wanted.into_inner().unwrap_or_else(PoisonError::into_inner);
             if wanted.is_empty() {
                 return read;
@@ -285,6 +292,7 @@ impl Inner {
         name: &str,
         text: &[u8],
         variables: &Variables,
+        policy: Option<&HostPolicy>,
         files: &BTreeMap<PathBuf, Result<Vec<u8>, Unread>>,
         wanted: &Mutex<BTreeSet<PathBuf>>,
     ) -> Result<Stack, String> {
@@ -308,6 +316,7 @@ impl Inner {
             base_dir: &self.repository.tree().join(folder),
             allow_delete_all: self.options.allow_delete_all,
             host: &self.options.host,
+            policy: policy.map(|rules| PolicyInForce { rules, real_path: &real_path }),
         });
         stack.map_err(|report| report.to_string())
     }

@@ -64,6 +64,7 @@ fn read_on(
         base_dir: Path::new("/srv/shop"),
         allow_delete_all,
         host,
+        policy: None,
     })
 }
 

@@ -142,6 +142,7 @@ impl Scene {
                 external_volumes: Vec::new(),
                 retain_releases: 5,
                 min_free_percent: 10,
+                signatures: Vec::new(),
             },
             seen: Snapshot {
                 containers: Observed::Known(Vec::new()),

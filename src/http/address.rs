@@ -7,7 +7,7 @@ use url::{Host, Url};
 
 /// Returns what must not be told of a URL: its user, password, query and fragment,
 /// as they are written and as they are meant.
-pub(super) fn secrets(text: &str) -> Vec<String> {
+pub fn secrets(text: &str) -> Vec<String> {
     let Ok(url) = Url::parse(text) else { return vec![text.to_owned()] };
     let mut found = query_secrets(text);
     for credential in [Some(url.username()), url.password()].into_iter().flatten() {
@@ -20,7 +20,7 @@ pub(super) fn secrets(text: &str) -> Vec<String> {
 }
 
 /// Returns the query and fragment of a URL or path, whole and in parts.
-pub(super) fn query_secrets(text: &str) -> Vec<String> {
+pub fn query_secrets(text: &str) -> Vec<String> {
     let mut found = Vec::new();
     let (text, fragment) = text.split_once('#').unwrap_or((text, ""));
     let query = text.split_once('?').map_or("", |(_, query)| query);
@@ -35,7 +35,7 @@ pub(super) fn query_secrets(text: &str) -> Vec<String> {
 }
 
 /// Returns user and password of a `Basic …` header.
-pub(super) fn decoded_basic(header: &str) -> Vec<String> {
+pub fn decoded_basic(header: &str) -> Vec<String> {
     let pair = header
         .split_once(' ')
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("basic"))
@@ -48,7 +48,7 @@ pub(super) fn decoded_basic(header: &str) -> Vec<String> {
 }
 
 /// Returns the header that says who asks, if the URL does.
-pub(super) fn basic_auth(url: &Url) -> Option<String> {
+pub fn basic_auth(url: &Url) -> Option<String> {
     if url.username().is_empty() && url.password().is_none() {
         return None;
     }
@@ -59,7 +59,7 @@ pub(super) fn basic_auth(url: &Url) -> Option<String> {
 
 /// Returns `host:port` as the Host header has it: the port only where it is not the
 /// scheme's own.
-pub(super) fn authority(url: &Url) -> String {
+pub fn authority(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     match url.port() {
         Some(port) => format!("{host}:{port}"),
@@ -68,7 +68,7 @@ pub(super) fn authority(url: &Url) -> String {
 }
 
 /// Returns path and query: what a server is asked for.
-pub(super) fn path_and_query(url: &Url) -> String {
+pub fn path_and_query(url: &Url) -> String {
     match url.query() {
         Some(query) => format!("{}?{query}", url.path()),
         None => url.path().to_owned(),
@@ -76,7 +76,7 @@ pub(super) fn path_and_query(url: &Url) -> String {
 }
 
 /// Returns whether only this host can answer: then no proxy can.
-pub(super) fn is_loopback(url: &Url) -> bool {
+pub fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
         Some(Host::Ipv4(ip)) => ip.is_loopback(),
@@ -86,12 +86,12 @@ pub(super) fn is_loopback(url: &Url) -> bool {
 }
 
 /// Returns the URL of a path of a replica.
-pub(super) fn of_replica(ip: IpAddr, port: u16, path: &str) -> Option<Url> {
+pub fn of_replica(ip: IpAddr, port: u16, path: &str) -> Option<Url> {
     Url::parse(&format!("http://{}{path}", SocketAddr::new(ip, port))).ok()
 }
 
 /// Returns the URL that answers a query, below the one that the file names.
-pub(super) fn of_query(base: &str, query: &str) -> Option<Url> {
+pub fn of_query(base: &str, query: &str) -> Option<Url> {
     let mut url = Url::parse(base).ok()?;
     let path = format!("{}/api/v1/query", url.path().trim_end_matches('/'));
     url.set_path(&path);

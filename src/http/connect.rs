@@ -29,7 +29,7 @@ const MAX_CONNECT_ANSWER_BYTES: usize = 8 * 1024;
 
 /// Which way a connection takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Route {
+pub enum Route {
     /// A replica is never behind a proxy.
     Direct,
     /// Through the proxy that `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` name for
@@ -37,12 +37,12 @@ pub(super) enum Route {
     ByEnvironment,
 }
 
-pub(super) trait Bytes: AsyncRead + AsyncWrite + Send + Unpin {}
+pub trait Bytes: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Bytes for T {}
 
 /// A connection that is ready for a request.
-pub(super) struct Stream {
+pub struct Stream {
     pub bytes: Box<dyn Bytes>,
     /// Whether the request goes to a proxy that sends it on, and not to the host.
     pub is_through_proxy: bool,
@@ -50,7 +50,7 @@ pub(super) struct Stream {
 }
 
 /// Makes connections; the same for all gates.
-pub(super) struct Connector {
+pub struct Connector {
     proxies: Matcher,
     /// None until the first `https://` needs it.
     tls: RwLock<Option<Arc<ClientConfig>>>,

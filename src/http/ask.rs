@@ -1,4 +1,4 @@
-//! One question over HTTP/1.1: a GET, and what came back.
+//! One question over HTTP/1.1, and what came back.
 //!
 //! Written on hyper and not on reqwest, because reqwest with TLS would want a
 //! cryptography provider and the host's authorities for every client of the
@@ -8,12 +8,14 @@
 
 use std::{collections::BTreeMap, error::Error, pin::pin};
 
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Full};
 use hyper::{
-    Request, Response,
+    Method, Request, Response,
     body::{Bytes, Incoming},
     client::conn::http1,
-    header::{ACCEPT, AUTHORIZATION, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT},
+    header::{
+        ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT,
+    },
 };
 use hyper_util::rt::TokioIo;
 use tokio::time::{Instant, timeout_at};
@@ -30,35 +32,44 @@ use super::{
 const MAX_BODY_BYTES: usize = 1 << 20;
 
 /// What to ask, and whom.
-pub(super) struct Question<'q> {
+pub struct Question<'q> {
     pub url: Url,
     pub headers: &'q BTreeMap<String, Secret>,
     pub route: Route,
     pub wants: Wants,
     /// What the Host header says where `headers` do not; None is the URL's host.
     pub host: Option<String>,
+    /// What is sent along: then it is a POST.
+    pub sends: Option<Sent>,
+}
+
+/// The body of a question.
+pub struct Sent {
+    pub content_type: &'static str,
+    pub bytes: Vec<u8>,
 }
 
 /// How much of the answer matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wants {
+pub enum Wants {
     Status,
     Body,
 }
 
-pub(super) struct Answer {
+pub struct Answer {
     pub status: u16,
+    pub headers: HeaderMap,
     /// Empty unless it was wanted.
     pub body: Body,
 }
 
-pub(super) enum Body {
+pub enum Body {
     Read(Vec<u8>),
     TooLong,
 }
 
 /// Why there is no answer, for people; without a secret of the question.
-pub(super) enum NoAnswer {
+pub enum NoAnswer {
     /// Nobody took the connection.
     Unreached(String),
     /// Somebody did, and then did not answer.
@@ -66,7 +77,7 @@ pub(super) enum NoAnswer {
 }
 
 /// Asks once, until `deadline`.
-pub(super) async fn ask(
+pub async fn ask(
     connector: &Connector,
     question: &Question<'_>,
     deadline: Instant,
@@ -103,7 +114,7 @@ async fn exchange(stream: Stream, question: &Question<'_>) -> Result<Answer, Str
     exchange.await
 }
 
-fn request(stream: &Stream, question: &Question<'_>) -> Result<Request<Empty<Bytes>>, String> {
+fn request(stream: &Stream, question: &Question<'_>) -> Result<Request<Full<Bytes>>, String> {
     let path = address::path_and_query(&question.url);
     let host = address::authority(&question.url);
     let target = match stream.is_through_proxy {
@@ -111,8 +122,12 @@ fn request(stream: &Stream, question: &Question<'_>) -> Result<Request<Empty<Byt
         true => format!("http://{host}{path}"),
         false => path,
     };
-    let mut request =
-        Request::get(target).body(Empty::new()).map_err(|_| "the URL cannot be sent".to_owned())?;
+    let (method, body) = match &question.sends {
+        None => (Method::GET, Full::default()),
+        Some(sent) => (Method::POST, Full::new(Bytes::copy_from_slice(&sent.bytes))),
+    };
+    let request = Request::builder().method(method).uri(target).body(body);
+    let mut request = request.map_err(|_| "the URL cannot be sent".to_owned())?;
     *request.headers_mut() = headers(question, host)?;
     if let Some(auth) = &stream.proxy_authorization {
         request.headers_mut().insert(hyper::header::PROXY_AUTHORIZATION, auth.clone());
@@ -125,6 +140,9 @@ fn headers(question: &Question<'_>, host: String) -> Result<HeaderMap, String> {
     let mut map = HeaderMap::new();
     map.insert(USER_AGENT, HeaderValue::from_static(agent));
     map.insert(ACCEPT, HeaderValue::from_static("*/*"));
+    if let Some(sent) = &question.sends {
+        map.insert(CONTENT_TYPE, HeaderValue::from_static(sent.content_type));
+    }
     let own = [
         (HOST, Some(question.host.clone().unwrap_or(host))),
         (AUTHORIZATION, address::basic_auth(&question.url)),
@@ -147,21 +165,22 @@ fn headers(question: &Question<'_>, host: String) -> Result<HeaderMap, String> {
 
 async fn read(answer: Response<Incoming>, wants: Wants) -> Result<Answer, String> {
     let status = answer.status().as_u16();
+    let headers = answer.headers().clone();
     let mut bytes = Vec::new();
     if wants == Wants::Status {
-        return Ok(Answer { status, body: Body::Read(bytes) });
+        return Ok(Answer { status, headers, body: Body::Read(bytes) });
     }
     let mut body = answer.into_body();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| told(&error))?;
         if let Some(chunk) = frame.data_ref() {
             if bytes.len() + chunk.len() > MAX_BODY_BYTES {
-                return Ok(Answer { status, body: Body::TooLong });
+                return Ok(Answer { status, headers, body: Body::TooLong });
             }
             bytes.extend_from_slice(chunk);
         }
     }
-    Ok(Answer { status, body: Body::Read(bytes) })
+    Ok(Answer { status, headers, body: Body::Read(bytes) })
 }
 
 /// Returns the deepest reason: hyper's own words are about its inside.
