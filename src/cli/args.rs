@@ -17,7 +17,7 @@ use crate::{
     source::PolicyFile,
 };
 
-use super::telemetry;
+use super::{policy::PolicyCommand, telemetry};
 
 /// The file that commands are about when none is named.
 const DEFAULT_FILE: &str = "quaymaster.yaml";
@@ -191,6 +191,9 @@ pub enum Command {
 
     /// Check a file against a policy, as CI does
     #[command(subcommand)]
+    #[command(
+        after_help = "Example:\n  quaymaster policy check --policy policy.yaml quaymaster.yaml"
+    )]
     Policy(PolicyCommand),
 
     /// Check the file, and nothing else
@@ -251,29 +254,6 @@ pub enum Command {
     /// Show what happened
     #[command(after_help = "Example:\n  quaymaster history orchestrator")]
     History(HistoryArgs),
-}
-
-#[derive(Debug, Subcommand)]
-pub enum PolicyCommand {
-    /// Check that a host with this policy would let the file in
-    ///
-    /// Needs no Docker: the rules about what the file says are checked as a controller
-    /// checks them. Exits with 2 if the file or the policy is not valid, or the file
-    /// breaks a rule.
-    #[command(after_help = "Examples:\n  \
-        quaymaster policy check --policy policy.yaml quaymaster.yaml\n  \
-        quaymaster policy check --policy policy.yaml --signatures quaymaster.yaml")]
-    Check(PolicyCheckArgs),
-}
-
-#[derive(Clone, Debug, Args)]
-pub struct PolicyCheckArgs {
-    #[command(flatten)]
-    pub file: FileArg,
-    /// Look also for the signatures of images that are named by digest, with Docker's
-    /// credentials; exits with 1 if one is missing or cannot be looked for
-    #[arg(long)]
-    pub signatures: bool,
 }
 
 #[derive(Clone, Debug, Args)]

@@ -18,7 +18,7 @@ mod logs;
 mod look;
 mod outcome;
 mod plan;
-mod policy;
+pub mod policy;
 mod print;
 mod promote;
 mod public_client;
@@ -39,9 +39,10 @@ use std::{process::ExitCode, time::Duration};
 use clap::Parser;
 use tokio::runtime;
 
-use args::{Cli, Command, Globals, PolicyCommand};
+use args::{Cli, Command, Globals};
 use error::CommandError;
 pub use exit::Exit;
+use policy::PolicyCommand;
 use view::Page;
 
 /// How long what is still going on in the background may keep the process.

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use clap::{Args, Subcommand};
 use serde::Serialize;
 use serde_json::json;
 
 use super::{
-    args::{Globals, Output, PolicyCheckArgs},
+    args::{FileArg, Globals, Output},
     error::CommandError,
     exit::Exit,
     in_force::source,
@@ -17,6 +18,29 @@ use crate::{
     ports::{Source, Verifier},
     signature::{self, Signatures},
 };
+
+#[derive(Debug, Subcommand)]
+pub enum PolicyCommand {
+    /// Check that a host with this policy would let the file in
+    ///
+    /// Needs no Docker: the rules about what the file says are checked as a controller
+    /// checks them. Exits with 2 if the file or the policy is not valid, or the file
+    /// breaks a rule.
+    #[command(after_help = "Examples:\n  \
+        quaymaster policy check --policy policy.yaml quaymaster.yaml\n  \
+        quaymaster policy check --policy policy.yaml --signatures quaymaster.yaml")]
+    Check(PolicyCheckArgs),
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct PolicyCheckArgs {
+    #[command(flatten)]
+    pub file: FileArg,
+    /// Look also for the signatures of images that are named by digest, with Docker's
+    /// credentials; exits with 1 if one is missing or cannot be looked for
+    #[arg(long)]
+    pub signatures: bool,
+}
 
 /// How a look at one image's signature came out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

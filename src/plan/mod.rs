@@ -62,6 +62,7 @@ pub use check::{Violation, check};
 pub use drain::Count;
 pub use operator::{Refusal, promote, retry, rollback};
 pub use remember::{intend, remember};
+pub use signed::subject as signature_subject;
 pub use step::{Flip, NewContainer, NewHold, Step};
 pub use waiting::WaitingOn;
 

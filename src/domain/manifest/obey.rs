@@ -40,8 +40,8 @@ fn rule(rules: &HostPolicy, key: &str) -> String {
     format!("`{key}` in {}", rules.file)
 }
 
-fn asked(rules: &HostPolicy, otherwise: &str) -> String {
-    format!("{otherwise}; or have {} changed on this host", rules.file)
+fn or_change_it(otherwise: &str) -> String {
+    format!("{otherwise}; or have the policy changed")
 }
 
 pub(super) fn image(reader: &mut Reader<'_>, span: Span, image: &ImageRef) {
@@ -57,7 +57,7 @@ pub(super) fn image(reader: &mut Reader<'_>, span: Span, image: &ImageRef) {
         let name = reader.shown_at(span, &image.name());
         let rule = rule(rules, "images.allowed");
         let message = format!("this host does not run images of {name} ({rule})");
-        reader.refuse(span, message, asked(rules, &from));
+        reader.refuse(span, message, or_change_it(&from));
     }
     if rules.digest == DigestRule::Required && image.digest().is_none() {
         let rule = rule(rules, "images.digest");
@@ -91,7 +91,7 @@ pub(super) fn bind_mount(reader: &mut Reader<'_>, span: Span, path: &Path, read_
         let rule = rule(rules, "containers.docker_socket");
         let message = format!("{name}{leads} would give the container this host's Docker ({rule})");
         let help = "remove it: who has Docker's socket has the host";
-        reader.refuse(span, message, asked(rules, help));
+        reader.refuse(span, message, or_change_it(help));
         return;
     }
     let Some(allowed) = &rules.containers.bind_mounts else { return };
@@ -109,10 +109,10 @@ pub(super) fn bind_mount(reader: &mut Reader<'_>, span: Span, path: &Path, read_
             false => format!("use a named volume, or one of: {}", list.join(", ")),
         };
         let message = format!("this host does not let {name}{leads} be mounted ({rule})");
-        reader.refuse(span, message, asked(rules, &help));
+        reader.refuse(span, message, or_change_it(&help));
     } else if !read_only && fitting.all(|mount| mount.access == MountAccess::ReadOnly) {
         let message = format!("this host lets {name} be mounted read-only ({rule})");
-        reader.refuse(span, message, asked(rules, "add `:ro`"));
+        reader.refuse(span, message, or_change_it("add `:ro`"));
     }
 }
 
@@ -155,7 +155,7 @@ pub(super) fn volume(
             "what a volume of the driver `{}` mounts cannot be told ({rule})",
             reader.shown_at(entry.value.span, name)
         );
-        reader.refuse(entry.value.span, message, asked(rules, "use the driver `local`"));
+        reader.refuse(entry.value.span, message, or_change_it("use the driver `local`"));
     }
     let Some(entry) = options else { return };
     let option = |key: &str| spec.driver_opts.get(key).map(String::as_str);
@@ -172,7 +172,7 @@ pub(super) fn volume(
             let message =
                 format!("what of this host the volume would mount cannot be told ({rule})");
             let help = "write `type: none`, `o: bind` and an absolute `device:`, or no options";
-            reader.refuse(entry.key_span, message, asked(rules, help));
+            reader.refuse(entry.key_span, message, or_change_it(help));
         }
     }
 }
@@ -183,7 +183,7 @@ pub(super) fn network(reader: &mut Reader<'_>, span: Span, name: &str) {
     if rules.containers.host_network == Permission::Forbidden && name == HOST_NETWORK {
         let rule = rule(rules, "containers.host_network");
         let message = format!("this host does not share its network with containers ({rule})");
-        reader.refuse(span, message, asked(rules, "use a network of the stack, and `ports:`"));
+        reader.refuse(span, message, or_change_it("use a network of the stack, and `ports:`"));
     }
 }
 
@@ -208,7 +208,7 @@ pub(super) fn added_capabilities(
                 format!("allowed here: {}", allowed.join(", "))
             }
         };
-        reader.refuse(entry.value.span, message, asked(rules, &help));
+        reader.refuse(entry.value.span, message, or_change_it(&help));
     }
 }
 
@@ -225,6 +225,6 @@ pub(super) fn security_option(reader: &mut Reader<'_>, text: &Text) {
                 format!("allowed here: {}", allowed.join(", "))
             }
         };
-        reader.refuse(text.span, message, asked(rules, &help));
+        reader.refuse(text.span, message, or_change_it(&help));
     }
 }

@@ -19,8 +19,8 @@ use super::{
     fields::{Fields, NO_REFUSALS, Refusals, refuse_name},
     mounts::resolved,
     reader::{Reader, Text},
-    report::shown,
-    yaml::{self, Entry, Map, Node, Value},
+    report::{Flaw, shown},
+    yaml::{self, Entry, Map, Node, Span, Value},
 };
 
 const PREFIX_HELP: &str = "write a registry such as `registry.example.com`, with the beginning of a repository if only that is meant (`docker.io/library`), or `\"*\"` for everything";
@@ -49,6 +49,12 @@ pub fn parse_policy(input: &Input<'_>) -> Result<HostPolicy, Report> {
         Ok(source) => source,
         Err(flaw) => return Err(Report::new(input.file_name, "", None, vec![flaw])),
     };
+    let is_said = |line: &str| !line.trim().is_empty() && !line.trim().starts_with('#');
+    if !source.lines().any(is_said) {
+        let help = "write the rules that are wanted; `images: {}` says that there are none";
+        let flaw = Flaw::new(Span { start: 0, end: 0 }, "the policy has no rules", help);
+        return Err(Report::new(input.file_name, source, None, vec![flaw]));
+    }
     let mut flaws = Vec::new();
     let Some(tree) = yaml::read(source, &mut flaws) else {
         return Err(Report::new(input.file_name, source, None, flaws));

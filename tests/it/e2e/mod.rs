@@ -16,6 +16,7 @@ mod ownership;
 mod pulls;
 mod repair;
 mod rollback;
+mod signed;
 mod standby;
 mod strategies;
 mod switch_file;

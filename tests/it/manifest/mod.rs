@@ -6,6 +6,7 @@ mod gates;
 mod hostile;
 mod hosts;
 mod idle_slot;
+mod policy;
 mod refused;
 mod report;
 mod seeds;

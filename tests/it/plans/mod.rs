@@ -10,4 +10,5 @@ mod names;
 mod recreate;
 mod rolling;
 mod scene;
+mod signed;
 mod upstreams;
