@@ -6,7 +6,7 @@
 //! - 1 [`plan`]: what to do next, purely
 //! - 2 [`ports`] and the adapters behind them: [`docker`], [`caddy`], [`probe`],
 //!   [`gate`], [`signature`], [`store`], [`source`], [`clock`], [`lock`], [`systemd`]
-//!   what several of them need: [`http`], [`credentials`]
+//!   [`http`] and [`credentials`] are below them: how any of them asks somebody outside
 //! - 3 [`controller`]: the loop; [`server`]: how it answers
 //! - 4 [`cli`]: the command line
 

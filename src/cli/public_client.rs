@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, env, io, path::PathBuf, time::Duration};
 
 use super::args::WaitArgs;
-use crate::{controller::StatusReport, domain::Secret, gate::get::get};
+use crate::{controller::StatusReport, domain::Secret, http::get};
 
 /// How long an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(10);

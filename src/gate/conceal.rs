@@ -1,40 +1,19 @@
-//! What is told of a measurement, without what must not be told (S9).
-//!
-//! Whoever is asked may send back what it was sent: an error page with the request's
-//! headers in it, a value that is the key. So every text that comes from outside is
-//! cut to one short line, and hidden altogether where a secret of the question is in
-//! it.
+//! What must not be told of a gate (S9).
 
-use crate::domain::{
-    Gate, GateCheck,
-    gate::{HttpCheck, HttpTarget},
+use crate::{
+    domain::{
+        Gate, GateCheck,
+        gate::{HttpCheck, HttpTarget},
+    },
+    http::{Secrets, address},
 };
 
-use crate::http::address;
-
-/// The longest text that is told, in characters.
-const MAX_CHARS: usize = 200;
-
-/// Whatever is shorter is no secret, and hiding each `1` that stands in one would
-/// hide every value.
-const SHORTEST_SECRET: usize = 4;
-
-const HIDDEN: &str = "(hidden: it holds a secret of the gate)";
-
-/// What one gate's texts must not hold.
-pub(super) struct Secrets(Vec<String>);
-
 impl Secrets {
-    pub fn of(gate: &Gate) -> Secrets {
+    pub(super) fn of(gate: &Gate) -> Secrets {
         let mut found = Vec::new();
         match &gate.check {
             GateCheck::Http(HttpCheck { target, headers, .. }) => {
-                for value in headers.values() {
-                    // `Bearer` and such words are none; each part may be one.
-                    found.push(value.reveal().to_owned());
-                    found.extend(value.reveal().split([' ', ',', ';', '=']).map(str::to_owned));
-                    found.extend(address::decoded_basic(value.reveal()));
-                }
+                found.extend(headers.values().flat_map(|value| Secrets::of_header(value.reveal())));
                 match target {
                     HttpTarget::Url(url) => found.extend(address::secrets(url.reveal())),
                     HttpTarget::Replica { path, .. } => found.extend(address::query_secrets(path)),
@@ -45,35 +24,8 @@ impl Secrets {
             GateCheck::Exec { command } => found.extend(command.iter().skip(1).cloned()),
             GateCheck::Job(_) => {}
         }
-        found.retain(|secret| secret.chars().count() >= SHORTEST_SECRET);
-        found.retain(|word| !matches!(word.as_str(), "Basic" | "Bearer"));
-        Secrets(found)
+        Secrets::new(found)
     }
-
-    /// Returns `text` as one line of at most `limit` characters, or word of why it is
-    /// not told.
-    pub fn excerpt(&self, text: &str, limit: usize) -> String {
-        let line = one_line(text);
-        // Looked for in both: a break within a secret must not save it.
-        if self.0.iter().any(|secret| text.contains(secret) || line.contains(&one_line(secret))) {
-            return HIDDEN.to_owned();
-        }
-        match line.char_indices().nth(limit) {
-            Some((cut, _)) => format!("{}…", &line[..cut]),
-            None => line,
-        }
-    }
-
-    pub fn in_a_few_words(&self, text: &str) -> String {
-        self.excerpt(text, MAX_CHARS)
-    }
-}
-
-/// Returns the words of a text with one space between them, and nothing that a
-/// terminal obeys.
-fn one_line(text: &str) -> String {
-    let words = text.split(|c: char| c.is_whitespace() || c.is_control());
-    words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -82,6 +34,8 @@ mod tests {
 
     use super::*;
     use crate::domain::Secret;
+
+    const HIDDEN: &str = "(hidden: it holds a secret)";
 
     fn secrets() -> Secrets {
         let headers = BTreeMap::from([

@@ -11,8 +11,7 @@ use crate::domain::{
     snapshot::Measurement,
 };
 
-use super::conceal::Secrets;
-use crate::http::ask::Body;
+use crate::http::{Body, Secrets};
 
 /// The longest value that is told, in characters.
 const MAX_VALUE_CHARS: usize = 80;

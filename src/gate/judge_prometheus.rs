@@ -8,8 +8,7 @@ use serde_json::Value;
 
 use crate::domain::{gate::Condition, snapshot::Measurement};
 
-use super::conceal::Secrets;
-use crate::http::ask::Body;
+use crate::http::{Body, Secrets};
 
 #[derive(Deserialize)]
 struct Answer {

@@ -14,15 +14,11 @@ use crate::{
         snapshot::Measurement,
         time::human,
     },
-    http::{
-        address,
-        ask::{Answer, NoAnswer, Question, Wants, ask},
-        connect::{Connector, Route},
-    },
+    http::{Answer, Connector, NoAnswer, Question, Route, Secrets, Wants, address, ask},
     ports::Exec,
 };
 
-use super::{conceal::Secrets, judge_http, judge_prometheus};
+use super::{judge_http, judge_prometheus};
 
 /// The most commands that run inside replicas at a time, as for probes.
 const MAX_EXECS: usize = 4;
@@ -74,7 +70,7 @@ impl<X: Exec> Measurer<X> {
         };
         let Some(url) = url else { return unanswered("this is no URL") };
         let wants = if check.json.is_some() { Wants::Body } else { Wants::Status };
-        let question = Question { url, headers: &check.headers, route, wants, host, sends: None };
+        let question = Question { url, headers: &check.headers, route, wants, host, post: None };
         match (self.ask(&target.gate, &question).await, &check.target) {
             (Ok(answer), _) => judge_http::judge(check, answer.status, &answer.body, secrets),
             // It is the release itself that took the connection and then failed.
@@ -104,7 +100,7 @@ impl<X: Exec> Measurer<X> {
             route: Route::ByEnvironment,
             wants: Wants::Body,
             host: None,
-            sends: None,
+            post: None,
         };
         match self.ask(gate, &question).await {
             Ok(answer) => judge_prometheus::judge(condition, answer.status, &answer.body, secrets),

@@ -3,12 +3,11 @@
 //! [`Gates`] keeps one task per watched target; each task measures (`measure`),
 //! counts (`tally`) and pauses. What a decision needs is read from
 //! [`Gatekeeper::measured`]; the wake callback only says that it is worth looking.
-//! A measurement asks ([`crate::http`]) and then judges the answer
+//! A measurement asks (through [`crate::http`]) and then judges the answer
 //! (`judge_http`, `judge_prometheus`), which is pure. Jobs are the engine's work,
 //! and left alone here.
 
 mod conceal;
-pub mod get;
 mod judge_http;
 mod judge_prometheus;
 mod measure;

@@ -1,4 +1,4 @@
-//! What a gate's URL says: whom to ask, for what, and as whom.
+//! What a URL says: whom to ask, for what, and as whom.
 
 use std::net::{IpAddr, SocketAddr};
 

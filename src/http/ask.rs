@@ -1,4 +1,4 @@
-//! One question over HTTP/1.1, and what came back.
+//! One question over HTTP/1.1: a GET or a POST, and what came back.
 //!
 //! Written on hyper and not on reqwest, because reqwest with TLS would want a
 //! cryptography provider and the host's authorities for every client of the
@@ -6,7 +6,7 @@
 //! question connects anew, and no redirect is followed: the status says that there
 //! was one, and nobody but the one who was named gets the headers.
 
-use std::{collections::BTreeMap, error::Error, pin::pin};
+use std::{collections::BTreeMap, error::Error, pin::pin, time::Duration};
 
 use http_body_util::{BodyExt, Full};
 use hyper::{
@@ -14,7 +14,8 @@ use hyper::{
     body::{Bytes, Incoming},
     client::conn::http1,
     header::{
-        ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT,
+        ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
+        USER_AGENT,
     },
 };
 use hyper_util::rt::TokioIo;
@@ -39,14 +40,15 @@ pub struct Question<'q> {
     pub wants: Wants,
     /// What the Host header says where `headers` do not; None is the URL's host.
     pub host: Option<String>,
-    /// What is sent along: then it is a POST.
-    pub sends: Option<Sent>,
+    /// What is sent; None asks with GET.
+    pub post: Option<Post>,
 }
 
-/// The body of a question.
-pub struct Sent {
+/// The body of a POST.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Post {
     pub content_type: &'static str,
-    pub bytes: Vec<u8>,
+    pub body: Vec<u8>,
 }
 
 /// How much of the answer matters.
@@ -61,6 +63,8 @@ pub struct Answer {
     pub headers: HeaderMap,
     /// Empty unless it was wanted.
     pub body: Body,
+    /// How long to wait before asking again, where the answer says so in seconds.
+    pub retry_after: Option<Duration>,
 }
 
 pub enum Body {
@@ -122,11 +126,11 @@ fn request(stream: &Stream, question: &Question<'_>) -> Result<Request<Full<Byte
         true => format!("http://{host}{path}"),
         false => path,
     };
-    let (method, body) = match &question.sends {
-        None => (Method::GET, Full::default()),
-        Some(sent) => (Method::POST, Full::new(Bytes::copy_from_slice(&sent.bytes))),
+    let (method, body) = match &question.post {
+        Some(post) => (Method::POST, Bytes::copy_from_slice(&post.body)),
+        None => (Method::GET, Bytes::new()),
     };
-    let request = Request::builder().method(method).uri(target).body(body);
+    let request = Request::builder().method(method).uri(target).body(Full::new(body));
     let mut request = request.map_err(|_| "the URL cannot be sent".to_owned())?;
     *request.headers_mut() = headers(question, host)?;
     if let Some(auth) = &stream.proxy_authorization {
@@ -140,8 +144,8 @@ fn headers(question: &Question<'_>, host: String) -> Result<HeaderMap, String> {
     let mut map = HeaderMap::new();
     map.insert(USER_AGENT, HeaderValue::from_static(agent));
     map.insert(ACCEPT, HeaderValue::from_static("*/*"));
-    if let Some(sent) = &question.sends {
-        map.insert(CONTENT_TYPE, HeaderValue::from_static(sent.content_type));
+    if let Some(post) = &question.post {
+        map.insert(CONTENT_TYPE, HeaderValue::from_static(post.content_type));
     }
     let own = [
         (HOST, Some(question.host.clone().unwrap_or(host))),
@@ -166,21 +170,25 @@ fn headers(question: &Question<'_>, host: String) -> Result<HeaderMap, String> {
 async fn read(answer: Response<Incoming>, wants: Wants) -> Result<Answer, String> {
     let status = answer.status().as_u16();
     let headers = answer.headers().clone();
+    let retry_after = answer
+        .headers()
+        .get(RETRY_AFTER)
+        .and_then(|value| Some(Duration::from_secs(value.to_str().ok()?.trim().parse().ok()?)));
     let mut bytes = Vec::new();
     if wants == Wants::Status {
-        return Ok(Answer { status, headers, body: Body::Read(bytes) });
+        return Ok(Answer { status, headers, body: Body::Read(bytes), retry_after });
     }
     let mut body = answer.into_body();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| told(&error))?;
         if let Some(chunk) = frame.data_ref() {
             if bytes.len() + chunk.len() > MAX_BODY_BYTES {
-                return Ok(Answer { status, headers, body: Body::TooLong });
+                return Ok(Answer { status, headers, body: Body::TooLong, retry_after });
             }
             bytes.extend_from_slice(chunk);
         }
     }
-    Ok(Answer { status, headers, body: Body::Read(bytes) })
+    Ok(Answer { status, headers, body: Body::Read(bytes), retry_after })
 }
 
 /// Returns the deepest reason: hyper's own words are about its inside.

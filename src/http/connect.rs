@@ -49,23 +49,16 @@ pub struct Stream {
     pub proxy_authorization: Option<HeaderValue>,
 }
 
-/// Makes connections; the same for all gates.
+/// Makes connections; the same for all that ask.
 pub struct Connector {
     proxies: Matcher,
     /// None until the first `https://` needs it.
     tls: RwLock<Option<Arc<ClientConfig>>>,
 }
 
-impl Default for Connector {
-    /// Takes the proxies of the environment as they are now.
-    fn default() -> Connector {
-        Connector { proxies: Matcher::from_env(), tls: RwLock::default() }
-    }
-}
-
 impl Connector {
     pub fn new() -> Connector {
-        Connector::default()
+        Connector { proxies: Matcher::from_env(), tls: RwLock::default() }
     }
 
     /// Connects to the host of `url`; the error says for people why it cannot.

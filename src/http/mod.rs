@@ -1,7 +1,16 @@
-//! Asking over HTTP/1.1, for the adapters that ask the world: gates and signatures.
+//! One question over HTTP/1.1, with TLS where the URL wants it.
 //!
-//! No adapter of its own and so importable by each of them, as the ports are.
+//! Of floor 2, and below the adapters there: whatever asks somebody outside asks
+//! through [`ask`], over a [`Connector`], and tells of it through [`Secrets`]. What
+//! to ask, and what an answer means, is its own affair.
 
 pub mod address;
 pub mod ask;
-pub mod connect;
+mod conceal;
+mod connect;
+mod get;
+
+pub use ask::{Answer, Body, NoAnswer, Post, Question, Wants, ask};
+pub use conceal::Secrets;
+pub use connect::{Connector, Route};
+pub use get::get;

@@ -31,7 +31,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::{
     credentials,
     domain::{SignatureWanted, snapshot::Failure},
-    http::connect::Connector,
+    http::Connector,
     ports::Verifier,
 };
 

@@ -4,10 +4,10 @@
 //! specification for who asks. Written on [`crate::http`] rather than on oci-client,
 //! which would switch on TLS for every client of reqwest in this program.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use hyper::header::{HeaderMap, LINK, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::header::{HeaderMap, LINK, LOCATION, WWW_AUTHENTICATE};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
@@ -16,10 +16,7 @@ use url::{Url, form_urlencoded};
 use crate::{
     credentials::Login,
     domain::{Digest, Secret, image::DOCKER_HUB, snapshot::Failure},
-    http::{
-        ask::{Answer, Body, NoAnswer, Question, Sent, Wants, ask},
-        connect::{Connector, Route},
-    },
+    http::{Answer, Body, Connector, NoAnswer, Post, Question, Route, Wants, ask},
 };
 
 use super::{
@@ -162,10 +159,10 @@ impl<'c> Registry<'c> {
         &self,
         url: Url,
         headers: &BTreeMap<String, Secret>,
-        sends: Option<Sent>,
+        post: Option<Post>,
     ) -> Result<Answer, String> {
         let route = Route::ByEnvironment;
-        let question = Question { url, headers, route, wants: Wants::Body, host: None, sends };
+        let question = Question { url, headers, route, wants: Wants::Body, host: None, post };
         ask(self.connector, &question, self.until).await.map_err(|no_answer| match no_answer {
             NoAnswer::Unreached(why) | NoAnswer::Broken(why) => why,
         })
@@ -204,7 +201,7 @@ impl<'c> Registry<'c> {
         let scope = format!("repository:{}:pull", self.repository);
         let service = service.unwrap_or_default();
         let mut headers = BTreeMap::new();
-        let mut sends = None;
+        let mut post = None;
         match &login {
             Some(Login::IdentityToken(token)) => {
                 let mut form = form_urlencoded::Serializer::new(String::new());
@@ -213,9 +210,9 @@ impl<'c> Registry<'c> {
                     .append_pair("client_id", "quaymaster")
                     .append_pair("service", &service)
                     .append_pair("scope", &scope);
-                sends = Some(Sent {
+                post = Some(Post {
                     content_type: "application/x-www-form-urlencoded",
-                    bytes: form.finish().into_bytes(),
+                    body: form.finish().into_bytes(),
                 });
             }
             Some(Login::Password { .. }) | None => {
@@ -224,7 +221,7 @@ impl<'c> Registry<'c> {
                 headers.extend(who.map(|who| ("authorization".to_owned(), who)));
             }
         }
-        let answer = self.ask(url, &headers, sends).await.map_err(|why| self.transient(&why))?;
+        let answer = self.ask(url, &headers, post).await.map_err(|why| self.transient(&why))?;
         let token = match (answer.status, &answer.body) {
             (200, Body::Read(bytes)) => serde_json::from_slice::<Token>(bytes).ok(),
             (400 | 401 | 403, _) => return Err(self.denied(answer.status)),
@@ -238,7 +235,7 @@ impl<'c> Registry<'c> {
     fn failed(&self, answer: &Answer) -> Failure {
         match answer.status {
             401 | 403 => self.denied(answer.status),
-            429 => rate_limited(&self.name(), retry_after(&answer.headers)),
+            429 => rate_limited(&self.name(), answer.retry_after),
             status => self.transient(&format!("{} answers {status}", self.host)),
         }
     }
@@ -292,8 +289,4 @@ fn basic(login: &Login) -> Option<Secret> {
 
 fn header(headers: &HeaderMap, name: hyper::header::HeaderName) -> Option<String> {
     headers.get(name)?.to_str().ok().map(str::to_owned)
-}
-
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    header(headers, RETRY_AFTER)?.trim().parse().ok().map(Duration::from_secs)
 }

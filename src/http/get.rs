@@ -1,16 +1,15 @@
-//! What gates ask with, for others: one GET, with TLS and the environment's proxy.
+//! One GET, with TLS and the environment's proxy.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use tokio::time::Instant;
 use url::Url;
 
-use crate::{
-    domain::Secret,
-    http::{
-        ask::{Body, NoAnswer, Question, Wants, ask},
-        connect::{Connector, Route},
-    },
+use crate::domain::Secret;
+
+use super::{
+    ask::{Body, NoAnswer, Question, Wants, ask},
+    connect::{Connector, Route},
 };
 
 /// Asks whom a URL names, once. Returns the status and at most a MiB of the body.
@@ -26,7 +25,7 @@ pub async fn get(
 ) -> Result<(u16, Vec<u8>), String> {
     let url = Url::parse(url).map_err(|error| format!("this is not a URL: {error}"))?;
     let route = Route::ByEnvironment;
-    let question = Question { url, headers, route, wants: Wants::Body, host: None, sends: None };
+    let question = Question { url, headers, route, wants: Wants::Body, host: None, post: None };
     let answer = ask(&Connector::new(), &question, Instant::now() + timeout).await;
     let answer = answer.map_err(|error| match error {
         NoAnswer::Unreached(why) | NoAnswer::Broken(why) => why,
