@@ -97,6 +97,10 @@ has_nextest() { cargo nextest --version >/dev/null 2>&1; }
 need_from_debian() {
   command -v htpasswd >/dev/null || apt_install apache2-utils
   command -v systemd-analyze >/dev/null || apt_install systemd
+  # For the repositories of the tests, and for hosts in network namespaces.
+  command -v git >/dev/null || apt_install git
+  command -v ip >/dev/null || apt_install iproute2
+  command -v nsenter >/dev/null || apt_install util-linux
   REGISTRY=$(program docker-registry docker-registry)
   PROMETHEUS=$(program prometheus prometheus)
   OLD_CADDY=$(program caddy caddy) || {

@@ -2,28 +2,22 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracing_subscriber::filter::Targets;
 
-use crate::{
-    domain::{
-        CommitPrefix, HostIdentity, ServiceName, Slot, host_identity,
-        manifest::{self, AllowDeleteAll},
-    },
-    source::PolicyFile,
+use crate::domain::{
+    CommitPrefix, HostIdentity, ServiceName, Slot, host_identity,
+    manifest::{self, AllowDeleteAll},
 };
 
-use super::{policy::PolicyCommand, telemetry};
+use super::{error::CommandError, policy::PolicyCommand, telemetry};
 
 /// The file that commands are about when none is named.
-const DEFAULT_FILE: &str = "quaymaster.yaml";
-
-/// Where the policy of a host is, unless somebody says otherwise.
-const DEFAULT_POLICY: &str = "/etc/quaymaster/policy.yaml";
+pub const DEFAULT_FILE: &str = "quaymaster.yaml";
 
 /// Keeps every service of a file running on this Docker host, and moves
 /// traffic between releases through Caddy without a failed request.
@@ -134,14 +128,6 @@ pub enum Output {
 impl Globals {
     pub fn output(&self) -> Output {
         if self.json { Output::Json } else { Output::People }
-    }
-
-    /// Returns where the policy of this host is.
-    pub fn policy(&self) -> PolicyFile {
-        match &self.policy {
-            Some(path) => PolicyFile::Named(path.clone()),
-            None => PolicyFile::IfThere(PathBuf::from(DEFAULT_POLICY)),
-        }
     }
 
     /// Returns which host this is.
@@ -273,9 +259,18 @@ pub struct FileOption {
 }
 
 impl FileOption {
-    /// Returns the file that was named, or the one that commands fall back to.
-    pub fn or_default(&self) -> PathBuf {
-        self.file.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_FILE))
+    /// Returns the file that was named, or the one that commands fall back to while no
+    /// controller answers.
+    ///
+    /// # Errors
+    ///
+    /// Fails if none was named and that one is not here.
+    pub fn or_default(&self) -> Result<PathBuf, CommandError> {
+        match &self.file {
+            Some(file) => Ok(file.clone()),
+            None if Path::new(DEFAULT_FILE).exists() => Ok(PathBuf::from(DEFAULT_FILE)),
+            None => Err(CommandError::NoFile),
+        }
     }
 }
 

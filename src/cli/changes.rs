@@ -15,8 +15,8 @@ use serde_json::Value;
 
 use crate::controller::status::{ServiceStatus, StatusReport};
 use crate::domain::{
-    Container, Memory, Release, ReleaseId, Route, Service, ServiceName, Slot, SlotChoice, Snapshot,
-    Stack, StackName, Strategy, service::ServiceKind, time::human,
+    Container, Gate, Memory, Release, ReleaseId, Route, Service, ServiceName, Slot, SlotChoice,
+    Snapshot, Stack, StackName, Strategy, service::ServiceKind, time::human,
 };
 use crate::plan::{Plan, ServiceState, Step};
 
@@ -29,6 +29,8 @@ pub struct Changes {
     pub unseen: Vec<String>,
     /// In the order of their names; unchanged ones too.
     pub services: Vec<ServiceChange>,
+    /// What the file declares for other hosts only.
+    pub on_other_hosts: Vec<ServiceName>,
     /// What the first pass would begin with, in order.
     pub first_steps: Vec<String>,
 }
@@ -67,6 +69,17 @@ pub struct FieldChange {
     pub to: Option<String>,
 }
 
+/// What is compared.
+#[derive(Clone, Copy)]
+struct Sides<'a> {
+    stack: &'a Stack,
+    seen: &'a Snapshot,
+    memory: &'a Memory,
+    plan: &'a Plan,
+    /// What was in force until now.
+    before: Option<&'a Stack>,
+}
+
 /// Returns what would change if `stack` were put in force instead of `before`.
 pub fn changes(
     stack: &Stack,
@@ -76,12 +89,12 @@ pub fn changes(
     report: &StatusReport,
     before: Option<&Stack>,
 ) -> Changes {
+    let sides = Sides { stack, seen, memory, plan, before };
     let containers = seen.containers.known().map_or(&[][..], Vec::as_slice);
     let mut services: BTreeMap<&ServiceName, ServiceChange> = BTreeMap::new();
     for (name, service) in &stack.services {
         let Some(status) = report.service(name) else { continue };
-        let before = before.and_then(|stack| stack.services.get(name));
-        services.insert(name, change(service, status, before, seen, memory, plan));
+        services.insert(name, change(sides, service, status));
     }
     for name in &report.orphans {
         services.insert(name, removal(name, containers));
@@ -97,6 +110,7 @@ pub fn changes(
         unseen: unseen(report),
         something_to_do: changing || !first_steps.is_empty(),
         services,
+        on_other_hosts: stack.on_other_hosts.iter().cloned().collect(),
         first_steps,
     }
 }
@@ -107,16 +121,9 @@ fn unseen(report: &StatusReport) -> Vec<String> {
     docker.chain(caddy).collect()
 }
 
-fn change(
-    service: &Service,
-    status: &ServiceStatus,
-    before: Option<&Service>,
-    seen: &Snapshot,
-    memory: &Memory,
-    plan: &Plan,
-) -> ServiceChange {
-    let fields = field_changes(service, status, before, seen, memory);
-    let stepped = plan.steps.iter().any(|step| steps_on(step, &service.name));
+fn change(sides: Sides, service: &Service, status: &ServiceStatus) -> ServiceChange {
+    let fields = field_changes(sides, service, status);
+    let stepped = sides.plan.steps.iter().any(|step| steps_on(step, &service.name));
     let action = if status.state == ServiceState::Held {
         Action::Held
     } else if status.release.is_none() {
@@ -127,7 +134,7 @@ fn change(
         Action::Keep
     };
     let way = match action {
-        Action::Create | Action::Change => way(service, status, plan),
+        Action::Create | Action::Change => way(sides, service, status),
         Action::Remove | Action::Held | Action::Keep => Vec::new(),
     };
     ServiceChange { name: service.name.clone(), action, why: status.reason.clone(), fields, way }
@@ -169,13 +176,9 @@ fn removal(name: &ServiceName, containers: &[Container]) -> ServiceChange {
 /// be known: image, slot and replicas from the containers, the route from the
 /// proxy, the container's specification from the retained release, and the rest
 /// from the stack that was last in force.
-fn field_changes(
-    service: &Service,
-    status: &ServiceStatus,
-    before: Option<&Service>,
-    seen: &Snapshot,
-    memory: &Memory,
-) -> Vec<FieldChange> {
+fn field_changes(sides: Sides, service: &Service, status: &ServiceStatus) -> Vec<FieldChange> {
+    let Sides { seen, memory, .. } = sides;
+    let before = sides.before.and_then(|stack| stack.services.get(&service.name));
     let Some(serving) = &status.release else { return first_fields(service) };
     let mut fields = Vec::new();
     let mut differ = |field: &str, from: String, to: String| {
@@ -301,7 +304,8 @@ fn starts_a_name(rest: &str) -> bool {
 }
 
 /// Returns how the declared release comes to serve.
-fn way(service: &Service, status: &ServiceStatus, plan: &Plan) -> Vec<String> {
+fn way(sides: Sides, service: &Service, status: &ServiceStatus) -> Vec<String> {
+    let Sides { stack, memory, plan, .. } = sides;
     let mut way = Vec::new();
     let pulls = |step: &Step| matches!(step, Step::Pull { service: of, .. } if *of == service.name);
     if plan.steps.iter().any(pulls) {
@@ -315,6 +319,11 @@ fn way(service: &Service, status: &ServiceStatus, plan: &Plan) -> Vec<String> {
         .is_some_and(|held| Some(&held.release) == target && held.ready >= service.replicas);
     let start = format!("start {} in {slot}", replica_count(service.replicas as usize));
     let drain = human(service.rollout.drain_timeout);
+    let known = memory.services.get(&service.name);
+    let was_good =
+        target.is_some_and(|target| known.is_some_and(|known| known.good.contains(target)));
+    // What served before need not prove itself again.
+    let proof = if was_good { Vec::new() } else { proof(stack, service) };
     let moves =
         target.is_none() || target != status.release.as_ref() || Some(slot) != status.active_slot;
 
@@ -330,6 +339,7 @@ fn way(service: &Service, status: &ServiceStatus, plan: &Plan) -> Vec<String> {
     }
     let Some(active) = status.active_slot else {
         way.extend([start, "probe until ready".to_owned()]);
+        way.extend(proof);
         if service.route.is_some() {
             way.push(format!("route to {slot}"));
         }
@@ -337,11 +347,13 @@ fn way(service: &Service, status: &ServiceStatus, plan: &Plan) -> Vec<String> {
     };
     match service.rollout.strategy {
         Strategy::BlueGreen if warm && slot != active => {
+            way.extend(proof);
             way.push(format!("flip {active} → {slot}, which is warm: no pull, no start"));
             way.push(format!("drain {active} for at most {drain}"));
         }
         Strategy::BlueGreen => {
             way.extend([start, "probe until ready".to_owned()]);
+            way.extend(proof);
             way.push(match (&service.route, slot == active) {
                 (Some(_), false) => format!("flip {active} → {slot}"),
                 (Some(_), true) => format!("move the route to them within {slot}"),
@@ -350,6 +362,7 @@ fn way(service: &Service, status: &ServiceStatus, plan: &Plan) -> Vec<String> {
             way.push(format!("drain the old ones for at most {drain}"));
         }
         Strategy::Rolling => {
+            way.extend(proof.into_iter().map(|step| format!("{step} with the first replica")));
             way.push(format!(
                 "replace {} one by one in {slot}",
                 replica_count(service.replicas as usize)
@@ -357,13 +370,42 @@ fn way(service: &Service, status: &ServiceStatus, plan: &Plan) -> Vec<String> {
         }
         Strategy::Recreate => {
             way.extend(["stop the old ones".to_owned(), start, "probe until ready".to_owned()]);
+            way.extend(proof);
         }
+    }
+    if !was_good && !service.rollout.post_promotion.is_empty() {
+        let gates = gate_names(&service.rollout.post_promotion);
+        way.push(format!("flip back if {gates} fails in the bake"));
     }
     if service.rollout.strategy == Strategy::BlueGreen && slot != active {
         let warm_for = human(service.rollout.bake + service.rollout.scale_down_delay);
         way.push(format!("keep {active} warm for {warm_for}"));
     }
     way
+}
+
+/// Returns what a new release must do before it is promoted.
+fn proof(stack: &Stack, service: &Service) -> Vec<String> {
+    let rollout = &service.rollout;
+    let gates = (!rollout.pre_promotion.is_empty())
+        .then(|| format!("pass {}", gate_names(&rollout.pre_promotion)));
+    let approval =
+        (!rollout.auto_promote).then(|| format!("wait for `quaymaster promote {}`", service.name));
+    gates.into_iter().chain(approval).chain(group_text(stack, service)).collect()
+}
+
+fn gate_names(gates: &[Gate]) -> String {
+    let names: Vec<String> = gates.iter().map(|gate| format!("`{gate}`")).collect();
+    names.join(", ")
+}
+
+/// Returns who is promoted together with a service.
+fn group_text(stack: &Stack, service: &Service) -> Option<String> {
+    let group = service.rollout_group.as_ref()?;
+    let is_member = |other: &&Service| other.rollout_group.as_ref() == Some(group);
+    let others = stack.services.values().filter(is_member).filter(|it| it.name != service.name);
+    let others: Vec<&str> = others.map(|other| other.name.as_str()).collect();
+    (!others.is_empty()).then(|| format!("wait until {} can follow too", others.join(", ")))
 }
 
 fn target_slot(service: &Service, status: &ServiceStatus, target: Option<&ReleaseId>) -> Slot {

@@ -38,7 +38,7 @@ pub async fn flip(globals: &Globals, args: &FlipArgs) -> Result<Exit, CommandErr
     }
     let path = match (&args.file.file, &report) {
         (None, Some(report)) => report.file.path.clone(),
-        (Some(_), _) | (None, None) => args.file.or_default(),
+        (Some(_), _) | (None, None) => args.file.or_default()?,
     };
     let (source, _) = source(globals, &path, AllowDeleteAll::Yes)?;
     let stack = source.load().await.map_err(CommandError::File)?;

@@ -40,7 +40,7 @@ pub async fn history(globals: &Globals, args: &HistoryArgs) -> Result<Exit, Comm
 /// Returns what the store has kept, while no controller runs.
 async fn kept(globals: &Globals, args: &HistoryArgs) -> Result<Vec<Event>, CommandError> {
     let InForce { path, stack, .. } =
-        in_force(globals, &args.file.or_default(), AllowDeleteAll::Yes).await?;
+        in_force(globals, &args.file.or_default()?, AllowDeleteAll::Yes).await?;
     let file = path.display().to_string();
     Ok(Store::read(&globals.state_dir, &stack.name, &file)?.history)
 }

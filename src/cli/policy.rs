@@ -1,6 +1,6 @@
 //! `quaymaster policy check`: would a host with this policy let the file in?
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
@@ -17,7 +17,21 @@ use crate::{
     domain::{HostPolicy, ImageRef, Service, Stack, manifest::AllowDeleteAll},
     ports::{Source, Verifier},
     signature::{self, Signatures},
+    source::PolicyFile,
 };
+
+/// Where the policy of a host is, unless somebody says otherwise.
+const DEFAULT_POLICY: &str = "/etc/quaymaster/policy.yaml";
+
+impl Globals {
+    /// Returns where the policy of this host is.
+    pub fn policy(&self) -> PolicyFile {
+        match &self.policy {
+            Some(path) => PolicyFile::Named(path.clone()),
+            None => PolicyFile::IfThere(PathBuf::from(DEFAULT_POLICY)),
+        }
+    }
+}
 
 #[derive(Debug, Subcommand)]
 pub enum PolicyCommand {

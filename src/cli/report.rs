@@ -17,7 +17,7 @@ use crate::{
     domain::ServiceName,
     lock::LockError,
     plan::Refusal,
-    server::{BadSecretFile, BindError},
+    server::{BadSecretFile, BindError, refusal_hint},
     source::git::{GitError, RepositoryError},
     store::OpenError,
 };
@@ -70,6 +70,7 @@ pub fn exit(error: &CommandError) -> Exit {
         CommandError::File(_)
         | CommandError::NoPolicy { .. }
         | CommandError::Unreadable { .. }
+        | CommandError::NoFile
         | CommandError::Remote(_)
         | CommandError::RepoPath(_)
         | CommandError::Repository(RepositoryError::BadBranch(_))
@@ -144,13 +145,18 @@ fn hint(error: &CommandError) -> Option<String> {
                  hand, write `slot: {active}` into the file first, which is where it runs now"
             )
         }
+        CommandError::Refused(refusal) => refusal_hint(refusal),
+        CommandError::NoFile => {
+            "name the file with --file, or start the controller: one that follows Git tells \
+             only while it runs"
+                .to_owned()
+        }
         CommandError::NotWritten { .. } => {
             "the file is replaced as a whole, so its folder must be writable too".to_owned()
         }
         CommandError::File(_)
         | CommandError::Runtime(_)
         | CommandError::Unsaved(_)
-        | CommandError::Refused(_)
         | CommandError::Clock(_)
         | CommandError::NotEdited { .. }
         | CommandError::Print(_) => return None,
@@ -161,7 +167,8 @@ fn hint(error: &CommandError) -> Option<String> {
 fn client_hint(error: &ClientError) -> Option<String> {
     match error {
         ClientError::NoController(_) => Some(
-            "start one with `quaymaster run FILE`, or name its socket with --socket".to_owned(),
+            "start one with `quaymaster run FILE` or `--git URL`, or name its socket with --socket"
+                .to_owned(),
         ),
         ClientError::NotAllowed(_) => {
             Some("its socket is its owner's alone: use `sudo quaymaster …`".to_owned())

@@ -34,7 +34,7 @@ async fn forget_hold(
     args: &RetryArgs,
     service: &ServiceName,
 ) -> Result<Accepted, CommandError> {
-    let file = args.file.or_default();
+    let file = args.file.or_default()?;
     let InForce { stack, path, .. } = in_force(globals, &file, AllowDeleteAll::Yes).await?;
     let store = Store::open(&globals.state_dir, &stack.name, &path.display().to_string())?;
     let clock = HostClock::new()?;

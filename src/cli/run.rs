@@ -50,6 +50,12 @@ pub async fn run(globals: &Globals, args: &RunArgs) -> Result<Exit, CommandError
     let listening = match args.listen.listen {
         Some(address) => {
             let listener = PublicListener::bind(address).await?;
+            info!(
+                address = %listener.address().unwrap_or(address),
+                webhook = secrets.webhook.is_some() && fetch_soon.is_some(),
+                status = secrets.status_token.is_some(),
+                "listening"
+            );
             let public = secrets.public(api, heartbeat.clone(), fetch_soon);
             Some(tokio::spawn(server::public::serve(listener, public)))
         }

@@ -77,7 +77,7 @@ impl<'a> Viewer<'a> {
         let onlooker = match &mut self.onlooker {
             Some(onlooker) => onlooker,
             none => {
-                let file = self.file.or_default();
+                let file = self.file.or_default()?;
                 none.insert(Onlooker::open(self.globals, &file, AllowDeleteAll::Yes).await?)
             }
         };

@@ -42,7 +42,12 @@ pub async fn wait(globals: &Globals, args: &WaitArgs) -> Result<Exit, CommandErr
             before = Some(report);
         }
         match verdict {
-            Verdict::Done => return end(globals, before.as_ref(), None),
+            Verdict::Done => {
+                if let Some(by) = before.as_ref().and_then(|it| overtaken_by(it, args)) {
+                    eprintln!("{by}");
+                }
+                return end(globals, before.as_ref(), None);
+            }
             Verdict::Failed(why) => return end(globals, before.as_ref(), Some(&why)),
             Verdict::Waiting(on) if Instant::now() >= deadline => {
                 let why = format!("Not done within {}: {on}", human(args.timeout));
@@ -52,6 +57,13 @@ pub async fn wait(globals: &Globals, args: &WaitArgs) -> Result<Exit, CommandErr
         }
         tokio::time::sleep(LOOK_EVERY.min(deadline - Instant::now())).await;
     }
+}
+
+/// Says which commit stands for the one that was asked for.
+fn overtaken_by(report: &StatusReport, args: &WaitArgs) -> Option<String> {
+    let (wanted, in_force) = (args.commit.as_ref()?, report.commit.as_ref()?);
+    let is_it = wanted.is_of(in_force);
+    (!is_it).then(|| format!("{} came after {wanted}, and is in force", in_force.short()))
 }
 
 fn end(
@@ -158,10 +170,11 @@ fn not_in_force(report: &StatusReport, wanted: &CommitPrefix) -> Option<Verdict>
         let file = report.file.path.display();
         return Some(Verdict::Failed(format!("{file} is not in Git: it is of no commit")));
     };
-    if wanted.is_of(in_force) {
+    let git = report.file.git.as_ref();
+    // What comes of a commit that another one came after is told by that one.
+    if wanted.is_of(in_force) || git.is_some_and(|git| git.is_overtaken(wanted, in_force)) {
         return None;
     }
-    let git = report.file.git.as_ref();
     if git.is_some_and(|git| wanted.is_of(&git.commit)) && !report.file.valid {
         return Some(Verdict::Failed(format!(
             "the file of {wanted} is not valid; {} stays in force",

@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Commit;
+use super::{Commit, CommitPrefix};
+
+/// As many pushes as may overtake one another while somebody waits for the first.
+pub const MAX_EARLIER: usize = 20;
 
 /// What is followed, how far, and what is in the way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +19,10 @@ pub struct GitStanding {
     /// force.
     pub commit: Commit,
     pub subject: String,
+    /// The commits that it came after, as far as they are known here: at most
+    /// [`MAX_EARLIER`], the latest first.
+    #[serde(default)]
+    pub earlier: Vec<Commit>,
     /// Wall-clock milliseconds since 1970, for people.
     pub committed_at_unix_ms: i64,
     /// When the repository last answered, likewise; None if it has not yet.
@@ -23,4 +30,13 @@ pub struct GitStanding {
     /// Why the branch is not followed any further, for people: it does not answer,
     /// it is gone, or its history was rewritten.
     pub trouble: Option<String>,
+}
+
+impl GitStanding {
+    /// Returns whether a commit came before the one in force, so that what it changed
+    /// is part of that.
+    pub fn is_overtaken(&self, wanted: &CommitPrefix, in_force: &Commit) -> bool {
+        let mut known = std::iter::once(&self.commit).chain(&self.earlier);
+        known.any(|commit| commit == in_force) && known.any(|commit| wanted.is_of(commit))
+    }
 }

@@ -102,6 +102,9 @@ pub struct ServiceMemory {
     /// The declared standby that failed.
     #[serde(default)]
     pub failed_standby: Option<Hold>,
+    /// Since when each retained release neither serves nor may have to.
+    #[serde(default)]
+    pub unneeded_since: BTreeMap<ReleaseId, Timestamp>,
     /// The release that an operator wants promoted, where the file leaves that to one.
     #[serde(default)]
     pub promote: Option<ReleaseId>,
@@ -316,6 +319,28 @@ pub enum EventKind {
     Retried,
 }
 
+impl GateRecord {
+    /// Returns whether it has neither passed nor failed.
+    pub fn is_open(&self) -> bool {
+        matches!(self.standing, GateStanding::Open { .. })
+    }
+
+    pub fn has_passed(&self) -> bool {
+        matches!(self.standing, GateStanding::Passed { .. })
+    }
+
+    pub fn has_failed(&self) -> bool {
+        matches!(self.standing, GateStanding::Failed { .. })
+    }
+}
+
+impl ServiceMemory {
+    /// Returns what became of one gate of a release.
+    pub fn gate(&self, release: &ReleaseId, gate: &GateId) -> Option<&GateRecord> {
+        self.gates.get(release)?.records.get(gate)
+    }
+}
+
 impl Memory {
     /// Returns what is remembered of a service; nothing, if it is new.
     pub fn service(&self, name: &ServiceName) -> ServiceMemory {
@@ -361,6 +386,7 @@ impl Memory {
                     change(at);
                 }
             }
+            service.unneeded_since.values_mut().for_each(&mut change);
             let gates = service.gates.values_mut().flat_map(|gates| gates.records.values_mut());
             gates.for_each(|record| change(&mut record.since));
             service.failed_steps.iter_mut().for_each(|failed| change(&mut failed.last_at));

@@ -9,8 +9,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ContainerSpec, Digest, Fingerprint, Gate, ImageId, ImageRef, Probe, Release, Route, Secret,
-    ServiceName, Slot,
+    ContainerSpec, Digest, Fingerprint, Gate, ImageId, ImageRef, Phase, Probe, Release, Route,
+    Secret, ServiceName, Slot,
 };
 
 /// One service of a stack.
@@ -59,7 +59,7 @@ impl Service {
     }
 
     fn gates(&self) -> impl Iterator<Item = &Gate> {
-        self.rollout.pre_promotion.iter().chain(&self.rollout.post_promotion)
+        self.rollout.all_gates().map(|(gate, _)| gate)
     }
 
     /// Returns the release of this service on the given image.
@@ -127,6 +127,22 @@ pub struct Rollout {
     /// Whether a release is promoted once it may be; else somebody says when.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub auto_promote: bool,
+}
+
+impl Rollout {
+    /// Returns the gates of a phase, in the order of the file.
+    pub fn gates(&self, phase: Phase) -> &[Gate] {
+        match phase {
+            Phase::PrePromotion => &self.pre_promotion,
+            Phase::PostPromotion => &self.post_promotion,
+        }
+    }
+
+    /// Returns every gate with its phase, in the order of the file.
+    pub fn all_gates(&self) -> impl Iterator<Item = (&Gate, Phase)> {
+        let of_phase = |phase| self.gates(phase).iter().map(move |gate| (gate, phase));
+        Phase::BOTH.into_iter().flat_map(of_phase)
+    }
 }
 
 fn yes() -> bool {

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
@@ -31,13 +32,29 @@ pub struct Stack {
     /// Networks and volumes that must exist already (`external: true`).
     pub external_networks: Vec<String>,
     pub external_volumes: Vec<String>,
-    /// How many releases of each service keep their image.
-    pub retain_releases: usize,
-    /// No pull starts while less than this share of the disk is free, in percent.
-    pub min_free_percent: u8,
+    #[serde(default)]
+    pub images: Images,
     /// Which images must be signed, by the policy of this host.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub signatures: Vec<SignatureRule>,
+}
+
+/// For how long images are kept, and how much of the disk stays free.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Images {
+    /// How many releases of each service keep their image.
+    pub retain_releases: usize,
+    /// For how long a release keeps its image that neither serves nor may have to; None
+    /// for as long as it is among those.
+    pub retain_for: Option<Duration>,
+    /// No pull starts while less than this share of the disk is free, in percent.
+    pub min_free_percent: u8,
+}
+
+impl Default for Images {
+    fn default() -> Images {
+        Images { retain_releases: 5, retain_for: None, min_free_percent: 10 }
+    }
 }
 
 impl Stack {

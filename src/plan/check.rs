@@ -9,7 +9,7 @@ use std::{collections::BTreeSet, fmt, net::SocketAddr};
 use crate::domain::{
     Backend, ContainerId, Gate, Memory, Phase, Release, RouteState, ServiceName, Snapshot, Stack,
     Strategy,
-    memory::{GateStanding, Placement, Traffic},
+    memory::{GateRecord, Placement, Traffic},
     snapshot::{ContainerState, JobContainer, Observed, ProxyState},
     time::Now,
 };
@@ -143,8 +143,8 @@ fn taken_away(
 /// A job that succeeded stays while its release is the declared one, unless the
 /// memory tells what it did.
 fn job_taken_away(world: World, service: &ServiceName, job: &JobContainer) -> Option<Violation> {
-    let gates = world.memory.service(service).gates.remove(&job.key.release);
-    let is_told = gates.is_some_and(|gates| gates.records.contains_key(&job.key.gate));
+    let memory = world.memory.services.get(service);
+    let is_told = memory.is_some_and(|it| it.gate(&job.key.release, &job.key.gate).is_some());
     let has_succeeded = job.state == ContainerState::Exited { code: 0 };
     let declared = View::of(world, service).and_then(|view| aim::declared_release(&view));
     let is_declared = declared.is_some_and(|release| release.id == job.key.release);
@@ -175,9 +175,7 @@ fn created(world: World, new: &super::NewContainer) -> Option<Violation> {
     let service = world.stack.services.get(&new.service)?;
     let memory = world.memory.services.get(&new.service)?;
     if let Some(gate) = &new.job
-        && let Some(record) =
-            memory.gates.get(&new.release.id).and_then(|all| all.records.get(gate))
-        && matches!(record.standing, GateStanding::Passed { .. })
+        && memory.gate(&new.release.id, gate).is_some_and(GateRecord::has_passed)
     {
         return violation(Rule::S8, &new.service, format!("{} has succeeded before", new.name));
     }
@@ -258,10 +256,10 @@ fn ungated<'a>(view: &View<'a>, target: &Placement) -> Option<&'a Gate> {
     if !is_declared || is_back || memory.good.contains(&target.release) {
         return None;
     }
-    let records = memory.gates.get(&target.release).map(|gates| &gates.records);
-    view.service.rollout.pre_promotion.iter().find(|gate| {
-        let record = records.and_then(|records| records.get(&gate.id(Phase::PrePromotion)));
-        !record.is_some_and(|record| matches!(record.standing, GateStanding::Passed { .. }))
+    let phase = Phase::PrePromotion;
+    view.service.rollout.gates(phase).iter().find(|gate| {
+        let record = memory.gate(&target.release, &gate.id(phase));
+        !record.is_some_and(GateRecord::has_passed)
     })
 }
 

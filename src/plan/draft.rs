@@ -272,7 +272,7 @@ impl Draft {
             self.ask_for_host(view);
             return;
         };
-        let min_free_percent = view.world.stack.min_free_percent;
+        let min_free_percent = view.world.stack.images.min_free_percent;
         if let Some(disk) = host.disk
             && disk.free_percent() < min_free_percent
         {

@@ -18,7 +18,7 @@
 //! | `idle` | what stands in the idle slot, and who may look at it |
 //! | `upstreams` | slots that are elsewhere |
 //! | `signed` | what a new release's image must carry |
-//! | `orphans`, `prune` | what nothing declares or needs any more |
+//! | `orphans`, `retain`, `prune` | what nothing declares or needs any more |
 //! | `drain` | whether a request can still be in flight to a replica |
 //! | `watch` | what is remembered of each container |
 //! | `remember` | what the next pass has to know and cannot observe |
@@ -40,6 +40,7 @@ mod pace;
 mod prune;
 mod recreate;
 mod remember;
+mod retain;
 mod rolling;
 mod routing;
 mod signed;

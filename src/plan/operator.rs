@@ -1,7 +1,7 @@
 //! What an operator can ask for beside editing the file.
 
 use crate::domain::{
-    Memory, Phase, ServiceName, Snapshot, Stack,
+    Memory, Phase, Service, ServiceName, Snapshot, Stack,
     memory::{Event, EventKind, HeldBy, Hold},
     time::Now,
 };
@@ -20,6 +20,8 @@ pub enum Refusal {
     NoSuchService(ServiceName),
     #[error("`{0}` is not held: there is nothing to try again")]
     NotHeld(ServiceName),
+    #[error("`{service}` did not fail: `{failed}` of its group did, and keeps it back")]
+    KeptBack { service: ServiceName, failed: ServiceName },
     #[error("no earlier release of `{0}` is known that could serve")]
     NothingEarlier(ServiceName),
     #[error("Docker cannot be seen: an earlier release cannot be chosen")]
@@ -100,7 +102,10 @@ pub fn retry(
     let had_failed =
         was_held.is_some() || failed_standby.is_some() || had_failed_gates || had_failed_check;
     if !had_failed && failed_steps.is_none() && failed_pull.is_none() {
-        return Err(Refusal::NotHeld(name.clone()));
+        return Err(match held_of_its_group(stack, &memory, service) {
+            Some(failed) => Refusal::KeptBack { service: name.clone(), failed },
+            None => Refusal::NotHeld(name.clone()),
+        });
     }
     remembered.rollout = None;
     // The tag may mean another image by now, so what it meant is forgotten too.
@@ -122,6 +127,18 @@ pub fn retry(
         },
     );
     Ok(memory)
+}
+
+/// Returns the member of a service's group whose release is held.
+fn held_of_its_group(stack: &Stack, memory: &Memory, service: &Service) -> Option<ServiceName> {
+    let group = service.rollout_group.as_ref()?;
+    let mut members =
+        stack.services.values().filter(|other| other.rollout_group.as_ref() == Some(group));
+    let failed = members.find(|other| {
+        let hold = memory.services.get(&other.name).and_then(|it| it.hold.as_ref());
+        hold.is_some_and(|hold| hold.declaration == other.declaration())
+    });
+    failed.map(|other| other.name.clone())
 }
 
 /// Returns the memory with the declared release held by an operator, so that

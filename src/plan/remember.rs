@@ -19,7 +19,7 @@ use crate::domain::{
 
 use super::{
     aim::{self, Course, course},
-    gates, group,
+    gates, group, retain,
     view::{View, World, placement_of},
     watch,
 };
@@ -71,7 +71,11 @@ pub fn remember(stack: &Stack, memory: &Memory, seen: &Snapshot, now: Now) -> Me
     }
     gates::note_done(&mut memory, seen, now);
     gates::watch_the_left_behind(stack, &mut memory, seen, now);
-    if seen.host.known().is_some() {
+    // Beside a rollout nothing is pruned, so that was not the look that counts.
+    let is_under_way = |service: &ServiceMemory| {
+        service.rollout.as_ref().is_some_and(|rollout| rollout.started_at.is_some())
+    };
+    if seen.host.known().is_some() && !memory.services.values().any(is_under_way) {
         memory.pruned_at = Some(now.at);
     }
     forget(stack, &mut memory);
@@ -239,7 +243,10 @@ fn follow(world: World, memory: &mut Memory, name: &ServiceName) {
     if set_course.blocked_by.is_none() {
         follow_bake(view, &mut service, &mut events, now);
     }
-    trim(&mut service, world.stack.retain_releases);
+    if retain::trim(&mut service, &world.stack.images, now.at) {
+        // Their images need not wait for the next look by the clock.
+        memory.pruned_at = None;
+    }
 
     memory.services.insert(name.clone(), service);
     for event in events {
@@ -409,22 +416,6 @@ fn event(
     let commit = record.and_then(|record| record.commit.clone());
     let (service, slot) = (view.service.name.clone(), placement.map(|placement| placement.slot));
     Event { at_unix_ms: now.unix_ms, service, kind, slot, release, image, commit, text }
-}
-
-/// Keeps the newest releases, and always those that serve or may have to.
-fn trim(service: &mut ServiceMemory, retain: usize) {
-    let surplus = service.releases.len().saturating_sub(retain.max(2));
-    let last_good = service.good.last().cloned();
-    let needed = |release: &Release| {
-        let placements = [&service.active, &service.previous];
-        placements.into_iter().flatten().any(|placement| placement.release == release.id)
-            || last_good.as_ref() == Some(&release.id)
-    };
-    let old: Vec<_> = service.releases.iter().take(surplus).filter(|r| !needed(r)).collect();
-    let old: Vec<_> = old.into_iter().map(|release| release.id.clone()).collect();
-    service.releases.retain(|release| !old.contains(&release.id));
-    let releases = &service.releases;
-    service.good.retain(|good| releases.iter().any(|release| release.id == *good));
 }
 
 /// Drops what nothing refers to any more.

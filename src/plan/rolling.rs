@@ -2,7 +2,7 @@
 //!
 //! One new replica starts, one old one goes, and so on. A route still points
 //! at one release at a time (S6): it flips once, when at least half of the
-//! replicas are new, or one is and no old one can serve any more. Before that, an
+//! replicas are new, or one is and no old one serves. Before that, an
 //! old replica leaves the route before it is stopped; after it, no old one is in
 //! the route any more.
 
@@ -47,12 +47,15 @@ pub fn plan(view: &View, course: &Course, dependencies: &Dependencies, draft: &m
     }
 }
 
+/// Half of the replicas are enough; one is where nothing answers by now, or ever has: a
+/// release that was superseded on its way there makes room only for one that has the route.
 fn flip_gate(view: &View, aim: &Aim) -> FlipGate {
     let target = &aim.placement;
     let enough = match view.service.route {
         Some(_) => {
             let ready = view.ready_at(target);
-            2 * ready >= view.service.replicas || (ready > 0 && routing::is_lost(view))
+            2 * ready >= view.service.replicas
+                || (ready > 0 && (routing::is_lost(view) || view.active().is_none()))
         }
         None => view.all_ready_at(target),
     };

@@ -141,10 +141,12 @@ fn first_started(
 }
 
 /// Returns whether a replica ran before anybody looked, or may be promoted by its
-/// gates: a superseded release that still had to prove itself gets no route.
+/// gates: a superseded release that still had to prove itself gets no route, nor one
+/// that was to be promoted with its group.
 fn may_have_served(view: &View, replica: &Replica) -> bool {
+    let promotes_alone = view.service.rollout_group.is_none();
     replica.memory.traffic != Traffic::NeverRouted
-        || gates::have_passed_before_promotion(view, &replica.container.release)
+        || (promotes_alone && gates::have_passed_before_promotion(view, &replica.container.release))
 }
 
 /// Returns the addresses of a placement's first `limit` replicas: those that

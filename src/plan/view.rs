@@ -243,12 +243,14 @@ impl<'a> View<'a> {
     /// Returns whether a request of the route can reach this replica: as one of
     /// the release that answers, or as its standby.
     pub fn is_named(&self, replica: &Replica) -> bool {
-        let preview = preview_name(&self.service.name);
-        let preview =
-            || self.world.proxy().and_then(|proxy| proxy.table.get(preview.as_ref().ok()?));
         let Some(dial) = self.dial(replica) else { return false };
-        let mut states = self.route_state().into_iter().chain(preview());
-        states.any(|state| state.dials().any(|named| *named == dial))
+        let names = |state: &RouteState| state.dials().any(|named| *named == dial);
+        self.route_state().is_some_and(names) || self.preview_state().is_some_and(names)
+    }
+
+    fn preview_state(&self) -> Option<&'a RouteState> {
+        let name = preview_name(&self.service.name).ok()?;
+        self.world.proxy()?.table.get(&name)
     }
 
     /// Returns whether what the proxy does with this service can be seen, or

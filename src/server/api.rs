@@ -73,6 +73,7 @@ impl ApiError {
                 | Refusal::NothingEarlier(_)
                 | Refusal::NothingToPromote(_)
                 | Refusal::PromotedByItself(_)
+                | Refusal::KeptBack { .. }
                 | Refusal::Held(_, _),
             ) => StatusCode::CONFLICT,
             ApiError::Refused(Refusal::EngineUnknown) => StatusCode::SERVICE_UNAVAILABLE,
@@ -84,21 +85,7 @@ impl ApiError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            ApiError::Refused(Refusal::NoSuchService(_)) => {
-                Some("`quaymaster status` lists those it has".to_owned())
-            }
-            ApiError::Refused(Refusal::Held(service, _)) => {
-                Some(format!("mend the file, or `quaymaster retry {service}`"))
-            }
-            ApiError::Refused(
-                Refusal::NotHeld(_)
-                | Refusal::EngineUnknown
-                | Refusal::NothingToPromote(_)
-                | Refusal::PromotedByItself(_),
-            ) => Some("`quaymaster status` shows what it waits on".to_owned()),
-            ApiError::Refused(Refusal::NothingEarlier(service)) => {
-                Some(format!("`quaymaster history {service}` shows which releases it had"))
-            }
+            ApiError::Refused(refusal) => Some(refusal_hint(refusal)),
             ApiError::NoSuchPath | ApiError::WrongMethod => Some(
                 "GET /v1/status, GET /v1/history, POST /v1/services/NAME/retry, \
                  POST /v1/services/NAME/rollback, POST /v1/services/NAME/promote"
@@ -109,6 +96,22 @@ impl ApiError {
                 Some("its log says what it is doing: `journalctl -u quaymaster`".to_owned())
             }
             ApiError::BadServiceName(_) | ApiError::Ending => None,
+        }
+    }
+}
+
+/// Returns what to do about a request that cannot be met.
+pub fn refusal_hint(refusal: &Refusal) -> String {
+    match refusal {
+        Refusal::NoSuchService(_) => "`quaymaster status` lists those it has".to_owned(),
+        Refusal::Held(service, _) => format!("mend the file, or `quaymaster retry {service}`"),
+        Refusal::KeptBack { failed, .. } => format!("`quaymaster retry {failed}`"),
+        Refusal::NotHeld(_)
+        | Refusal::EngineUnknown
+        | Refusal::NothingToPromote(_)
+        | Refusal::PromotedByItself(_) => "`quaymaster status` shows what it waits on".to_owned(),
+        Refusal::NothingEarlier(service) => {
+            format!("`quaymaster history {service}` shows which releases it had")
         }
     }
 }

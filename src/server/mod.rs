@@ -31,7 +31,7 @@ pub use public::{ListenError, Public, PublicListener, Webhook};
 pub use shared_secret::{BadSecretFile, SharedSecret};
 pub use socket::{BindError, Socket};
 
-pub use api::Accepted;
+pub use api::{Accepted, refusal_hint};
 use api::{ApiError, HistoryPage, HistoryQuery};
 
 /// No request carries a body that matters.

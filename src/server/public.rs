@@ -28,6 +28,8 @@ use tokio::{
     time::Sleep,
 };
 
+use tracing::warn;
+
 use super::{
     Api,
     api::{Accepted, ApiError, ErrorBody},
@@ -144,7 +146,10 @@ async fn pushed(
     body: Body,
 ) -> Result<(StatusCode, Json<Accepted>), Refused> {
     let webhook = public.webhook.as_ref().ok_or(Refused::Off)?;
-    webhook::check(&webhook.secret, &headers, body).await.map_err(Refused::Unheard)?;
+    if let Err(unheard) = webhook::check(&webhook.secret, &headers, body).await {
+        warn!("a call of the webhook counts for nothing: {unheard}");
+        return Err(Refused::Unheard(unheard));
+    }
     (webhook.on_push)();
     let text = "the branch is looked at".to_owned();
     Ok((StatusCode::ACCEPTED, Json(Accepted { text })))

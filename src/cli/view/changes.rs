@@ -19,6 +19,12 @@ pub fn render(page: Page, changes: &Changes) -> Vec<String> {
             }
         }
     }
+    if !changes.on_other_hosts.is_empty() {
+        let names: Vec<&str> = changes.on_other_hosts.iter().map(|name| name.as_str()).collect();
+        let text = page.indented(0, &format!("On other hosts: {}", names.join(", ")));
+        lines.push(String::new());
+        lines.extend(text.iter().map(|line| page.paint(Ink::Dim, line)));
+    }
     if !changes.first_steps.is_empty() {
         lines.push(String::new());
         lines.push("It would begin with:".to_owned());

@@ -9,13 +9,16 @@ use super::{
 use crate::controller::status::{HoldStatus, ServiceStatus, StatusReport};
 use crate::domain::{
     GitStanding, ImageRef, ServiceName, Slot,
-    memory::GateStanding,
+    memory::{GateStanding, HeldBy},
     snapshot::{FlipMechanism, NameMechanism},
 };
 use crate::plan::ServiceState;
 
 /// Images longer than this are shortened where the page is narrow.
 const IMAGE_COLUMNS: usize = 28;
+
+/// The subject of a commit is shortened to what git recommends for one.
+const SUBJECT_COLUMNS: usize = 50;
 
 /// Pages narrower than this get short image names.
 const WIDE_PAGE: usize = 160;
@@ -111,7 +114,8 @@ fn headline(page: Page, report: &StatusReport) -> Vec<String> {
 fn branch_text(git: &GitStanding, now_unix_ms: i64) -> String {
     let GitStanding { url, branch, path, commit, subject, committed_at_unix_ms, .. } = git;
     let age_s = now_unix_ms.saturating_sub(*committed_at_unix_ms) / 1000;
-    let (subject, age) = (harmless(subject), age(age_s));
+    let subject = console::truncate_str(&harmless(subject), SUBJECT_COLUMNS, "…").into_owned();
+    let age = age(age_s);
     format!("git: {url} {branch} @ {} \"{subject}\" {age} · {path}", commit.short())
 }
 
@@ -263,7 +267,11 @@ fn held(page: Page, service: &ServiceStatus, hold: &HoldStatus, log_lines: usize
         let text = console::truncate_str(&harmless(line), room, "…").into_owned();
         lines.push(format!("  {} {text}", page.paint(Ink::Dim, "│")).trim_end().to_owned());
     }
-    lines.extend(page.indented(2, "Mend the file, or try the same again:"));
+    let next = match hold.by {
+        HeldBy::Failure => "Mend the file, or try the same again:",
+        HeldBy::Operator => "Bring the file to what serves, or go forward to it again:",
+    };
+    lines.extend(page.indented(2, next));
     // On a line of its own, so that it can be copied whatever the width.
     lines.push(format!("    quaymaster retry {}", service.name));
     lines

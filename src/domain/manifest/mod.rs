@@ -23,6 +23,7 @@ mod gates;
 mod headers;
 mod hosts;
 mod image;
+mod images;
 mod interpolate;
 mod mounts;
 mod networks;

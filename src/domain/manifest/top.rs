@@ -7,7 +7,7 @@ use crate::domain::{ServiceName, Stack, StackName};
 use super::{
     AllowDeleteAll, depends_on,
     fields::{Fields, NO_REFUSALS, Refusals},
-    hosts, networks, probe, proxy, quantity,
+    hosts, images, networks, probe, proxy,
     reader::Reader,
     report::shown,
     resources::Declared,
@@ -29,12 +29,6 @@ const REFUSALS: Refusals = Refusals {
     ],
 };
 
-/// How many releases of a service keep their image, if the file does not say.
-const RETAIN_RELEASES: usize = 5;
-
-/// The share of the disk that stays free, if the file does not say.
-const MIN_FREE_PERCENT: u8 = 10;
-
 pub(super) fn read(reader: &mut Reader<'_>, tree: &Rc<Node>) -> Option<Stack> {
     let map = reader.map(tree, "a map with `name:` and `services:`")?;
     let mut fields = Fields::of(map);
@@ -44,10 +38,7 @@ pub(super) fn read(reader: &mut Reader<'_>, tree: &Rc<Node>) -> Option<Stack> {
     }
     let proxy_entry = fields.get("proxy");
     let proxy = proxy_entry.and_then(|entry| proxy::read(reader, &entry.value));
-    let (retain_releases, min_free_percent) = fields
-        .get("images")
-        .and_then(|entry| read_images(reader, &entry.value))
-        .unwrap_or((RETAIN_RELEASES, MIN_FREE_PERCENT));
+    let images = fields.get("images").and_then(|entry| images::read(reader, &entry.value));
     let defaults = fields.get("defaults").map(|entry| read_defaults(reader, &entry.value));
 
     // Without a name the rest is read all the same, for its own mistakes.
@@ -110,8 +101,7 @@ pub(super) fn read(reader: &mut Reader<'_>, tree: &Rc<Node>) -> Option<Stack> {
         volumes,
         external_networks,
         external_volumes,
-        retain_releases,
-        min_free_percent,
+        images: images.unwrap_or_default(),
         signatures: reader.input.policy.map(|it| it.rules.signatures.clone()).unwrap_or_default(),
     })
 }
@@ -154,20 +144,6 @@ fn check_version(reader: &mut Reader<'_>, entry: &Entry) {
             "remove `version:`: it has no effect, in Compose neither",
         );
     }
-}
-
-fn read_images(reader: &mut Reader<'_>, node: &Node) -> Option<(usize, u8)> {
-    let mut fields = Fields::of(reader.map(node, "a map such as `{ retain_releases: 5 }`")?);
-    let retain = fields.get("retain_releases").and_then(|it| reader.count(&it.value, 0..=1000));
-    let free = fields.get("min_free_disk").and_then(|it| {
-        reader.parsed(&it.value, "a share of the disk", "write a share such as `10%`", |text| {
-            quantity::percent(text).map_err(|reason| format!("`{}`: {reason}", shown(text)))
-        })
-    });
-    fields.finish(reader, &NO_REFUSALS);
-    let retain =
-        retain.map_or(RETAIN_RELEASES, |count| usize::try_from(count).unwrap_or(usize::MAX));
-    Some((retain, free.unwrap_or(MIN_FREE_PERCENT)))
 }
 
 fn read_defaults(reader: &mut Reader<'_>, node: &Node) -> Defaults {

@@ -24,7 +24,7 @@ pub fn advance(view: &View, course: &Course, draft: &mut Draft) {
     let gates = current(view, aim);
     for (gate, phase) in &gates {
         let key = key(view, release, gate, *phase);
-        let record = view.memory.gates.get(release).and_then(|all| all.records.get(&key.gate));
+        let record = view.memory.gate(release, &key.gate);
         match gate.job() {
             Some(spec) => job::run(view, aim, spec, &key, draft),
             None => measure(view, aim, gate, &key, draft),

@@ -37,21 +37,12 @@ pub fn note_done(memory: &mut Memory, seen: &Snapshot, now: Now) {
     for job in seen.jobs.iter().filter(succeeded) {
         let GateKey { service, release, gate } = &job.key;
         let service = memory.services.entry(service.clone()).or_default();
-        let gates = service.gates.entry(release.clone()).or_default();
-        let known = gates.records.get(gate);
         // What failed, or is to be tried again, may have been stopped by us: the code
         // with which it left then says nothing.
-        let is_open = |it: &GateRecord| matches!(it.standing, GateStanding::Open { .. });
-        if !known.is_none_or(is_open) {
-            continue;
+        if service.gate(release, gate).is_none_or(GateRecord::is_open) {
+            let standing = GateStanding::Passed { what: SUCCESS.to_owned() };
+            note_job(service, job, standing, now);
         }
-        let record = GateRecord {
-            name: known.map_or_else(|| job.name.clone(), |record| record.name.clone()),
-            phase: known.map_or(Phase::PrePromotion, |record| record.phase),
-            since: known.map_or(now.at, |record| record.since),
-            standing: GateStanding::Passed { what: SUCCESS.to_owned() },
-        };
-        note(gates, job.key.clone(), record, now.unix_ms);
     }
 }
 
@@ -62,12 +53,11 @@ pub fn watch_the_left_behind(stack: &Stack, memory: &mut Memory, seen: &Snapshot
         let GateKey { service: name, release, gate } = &job.key;
         let limit = stack.services.get(name).map(|service| job_limit(service, gate));
         let service = memory.services.entry(name.clone()).or_default();
-        let gates = service.gates.entry(release.clone()).or_default();
-        let since = gates.records.get(gate).map_or(now.at, |record| record.since);
-        let is_open = |it: &GateRecord| matches!(it.standing, GateStanding::Open { .. });
-        if !gates.records.get(gate).is_none_or(is_open) {
+        let known = service.gate(release, gate);
+        if !known.is_none_or(GateRecord::is_open) {
             continue;
         }
+        let since = known.map_or(now.at, |record| record.since);
         let standing = match limit {
             None => GateStanding::Discarded,
             Some(limit) if since + limit <= now.at => {
@@ -75,23 +65,29 @@ pub fn watch_the_left_behind(stack: &Stack, memory: &mut Memory, seen: &Snapshot
             }
             Some(_) => GateStanding::Open { why: None },
         };
-        let known = gates.records.get(gate);
-        let record = GateRecord {
-            name: known.map_or_else(|| job.name.clone(), |record| record.name.clone()),
-            phase: known.map_or(Phase::PrePromotion, |record| record.phase),
-            since,
-            standing,
-        };
-        note(gates, job.key.clone(), record, now.unix_ms);
+        note_job(service, job, standing, now);
     }
+}
+
+/// Notes how a job stands of which nothing but its container may be known.
+fn note_job(service: &mut ServiceMemory, job: &JobContainer, standing: GateStanding, now: Now) {
+    let GateKey { release, gate, .. } = &job.key;
+    let record = match service.gate(release, gate).cloned() {
+        Some(known) => GateRecord { standing, ..known },
+        None => GateRecord {
+            name: job.name.clone(),
+            phase: Phase::PrePromotion,
+            since: now.at,
+            standing,
+        },
+    };
+    let gates = service.gates.entry(release.clone()).or_default();
+    note(gates, job.key.clone(), record, now.unix_ms);
 }
 
 /// How long a job may run: as its gate says, if the file still has it.
 fn job_limit(service: &Service, gate: &GateId) -> Duration {
-    let rollout = &service.rollout;
-    let before = rollout.pre_promotion.iter().map(|gate| (gate, Phase::PrePromotion));
-    let after = rollout.post_promotion.iter().map(|gate| (gate, Phase::PostPromotion));
-    let declared = before.chain(after).find(|(it, phase)| it.id(*phase) == *gate);
+    let declared = service.rollout.all_gates().find(|(it, phase)| it.id(*phase) == *gate);
     declared.map_or(UNDECLARED_LIMIT, |(gate, _)| gate.timeout)
 }
 
@@ -109,7 +105,7 @@ pub fn follow(view: &View, course: &Course, service: &mut ServiceMemory) -> Vec<
     let mut news = Vec::new();
     for (gate, phase) in current(view, aim) {
         let key = key(view, release, gate, phase);
-        let before = service.gates.get(release).and_then(|gates| gates.records.get(&key.gate));
+        let before = service.gate(release, &key.gate);
         let is_over = before.is_some_and(|record| match record.standing {
             GateStanding::Passed { .. } => phase == Phase::PrePromotion || !gate.is_measured(),
             GateStanding::Failed { .. } | GateStanding::Discarded => true,
@@ -123,8 +119,7 @@ pub fn follow(view: &View, course: &Course, service: &mut ServiceMemory) -> Vec<
             true => view.world.at(),
             false => since,
         };
-        let was_open =
-            !before.is_some_and(|record| matches!(record.standing, GateStanding::Passed { .. }));
+        let was_open = !before.is_some_and(GateRecord::has_passed);
         let standing = match gate.job() {
             Some(job) => after_job(view, gate, job, &key, since),
             None => Some(after_measurement(view, gate, phase, &key, since)),
@@ -239,7 +234,7 @@ fn words(measurement: &Measurement) -> &str {
 /// Has the gates that failed be tried again; returns whether there were any.
 pub fn discard_failed(service: &mut ServiceMemory) -> bool {
     let records = service.gates.values_mut().flat_map(|gates| gates.records.values_mut());
-    let failed = records.filter(|it| matches!(it.standing, GateStanding::Failed { .. }));
+    let failed = records.filter(|record| record.has_failed());
     failed.map(|record| record.standing = GateStanding::Discarded).count() > 0
 }
 
@@ -247,12 +242,8 @@ pub fn discard_failed(service: &mut ServiceMemory) -> bool {
 /// looks for itself. What a job did stays done.
 pub fn forget_measurements(service: &Service, memory: &mut ServiceMemory, phases: &[Phase]) {
     for phase in phases {
-        let gates = match phase {
-            Phase::PrePromotion => &service.rollout.pre_promotion,
-            Phase::PostPromotion => &service.rollout.post_promotion,
-        };
-        let measured: Vec<GateId> =
-            gates.iter().filter(|gate| gate.is_measured()).map(|gate| gate.id(*phase)).collect();
+        let gates = service.rollout.gates(*phase).iter().filter(|gate| gate.is_measured());
+        let measured: Vec<GateId> = gates.map(|gate| gate.id(*phase)).collect();
         for gates in memory.gates.values_mut() {
             gates.records.retain(|id, _| !measured.contains(id));
         }

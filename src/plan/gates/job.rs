@@ -25,9 +25,8 @@ const TARGET_VARIABLE: &str = "QUAYMASTER_TARGET";
 
 /// Creates and starts a job's container, once: what has run is never started again.
 pub(super) fn run(view: &View, aim: &Aim, job: &JobSpec, key: &GateKey, draft: &mut Draft) {
-    let failed = |record: &GateRecord| matches!(record.standing, GateStanding::Failed { .. });
-    let record = view.memory.gates.get(&key.release).and_then(|all| all.records.get(&key.gate));
-    if record.is_some_and(|it| failed(it) || matches!(it.standing, GateStanding::Passed { .. })) {
+    let record = view.memory.gate(&key.release, &key.gate);
+    if record.is_some_and(|record| record.has_failed() || record.has_passed()) {
         return;
     }
     if let Some(container) = job_of(view, key) {
@@ -187,5 +186,5 @@ fn is_about_to_start(view: &View, job: &JobContainer) -> bool {
 }
 
 fn record_of<'v>(view: &'v View, job: &JobContainer) -> Option<&'v GateRecord> {
-    view.memory.gates.get(&job.key.release)?.records.get(&job.key.gate)
+    view.memory.gate(&job.key.release, &job.key.gate)
 }

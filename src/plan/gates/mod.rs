@@ -34,17 +34,13 @@ use super::{
 /// What was active before, or is gone back to, need not prove itself again.
 pub fn may_promote(view: &View, aim: &Aim) -> bool {
     is_past_promotion(view, aim)
-        || (first_open(view, &aim.placement.release).is_none()
-            && is_approved(view, &aim.placement.release)
-            && group::is_ready(view))
+        || (is_passed_and_approved(view, &aim.placement.release) && group::is_ready(view))
 }
 
 /// Returns whether nothing but the rest of its group keeps a release from promotion.
 pub fn is_ready_alone(view: &View, aim: &Aim) -> bool {
     is_past_promotion(view, aim)
-        || (is_ready(view, &aim.placement)
-            && first_open(view, &aim.placement.release).is_none()
-            && is_approved(view, &aim.placement.release))
+        || (is_ready(view, &aim.placement) && is_passed_and_approved(view, &aim.placement.release))
 }
 
 /// Returns whether a release is ready, and waits to be promoted.
@@ -65,6 +61,10 @@ fn is_past_promotion(view: &View, aim: &Aim) -> bool {
         || view.memory.good.contains(&aim.placement.release)
 }
 
+fn is_passed_and_approved(view: &View, release: &ReleaseId) -> bool {
+    have_passed_before_promotion(view, release) && is_approved(view, release)
+}
+
 fn is_approved(view: &View, release: &ReleaseId) -> bool {
     view.service.rollout.auto_promote || view.memory.promote.as_ref() == Some(release)
 }
@@ -78,26 +78,21 @@ fn is_ready(view: &View, placement: &Placement) -> bool {
     }
 }
 
-/// Returns the gates of a phase, in the order of the file.
-pub fn of_phase<'a>(view: &View<'a>, phase: Phase) -> &'a [Gate] {
-    match phase {
-        Phase::PrePromotion => &view.service.rollout.pre_promotion,
-        Phase::PostPromotion => &view.service.rollout.post_promotion,
-    }
+fn of_phase<'a>(view: &View<'a>, phase: Phase) -> &'a [Gate] {
+    view.service.rollout.gates(phase)
 }
 
-fn standing<'v>(
+fn record<'v>(
     view: &'v View,
     release: &ReleaseId,
     gate: &Gate,
     phase: Phase,
-) -> Option<&'v GateStanding> {
-    let records = &view.memory.gates.get(release)?.records;
-    records.get(&gate.id(phase)).map(|record| &record.standing)
+) -> Option<&'v GateRecord> {
+    view.memory.gate(release, &gate.id(phase))
 }
 
 fn has_passed(view: &View, release: &ReleaseId, gate: &Gate, phase: Phase) -> bool {
-    matches!(standing(view, release, gate, phase), Some(GateStanding::Passed { .. }))
+    record(view, release, gate, phase).is_some_and(GateRecord::has_passed)
 }
 
 fn first_open<'a>(view: &View<'a>, release: &ReleaseId) -> Option<&'a Gate> {
@@ -113,9 +108,9 @@ pub fn have_passed_before_promotion(view: &View, release: &ReleaseId) -> bool {
 /// Returns whether a release that is active still has to pass a gate, and can.
 pub fn is_under_way_after_promotion(view: &View, release: &ReleaseId) -> bool {
     let phase = Phase::PostPromotion;
-    of_phase(view, phase).iter().any(|gate| match standing(view, release, gate, phase) {
-        Some(GateStanding::Open { .. } | GateStanding::Discarded) | None => true,
-        Some(GateStanding::Passed { .. } | GateStanding::Failed { .. }) => false,
+    of_phase(view, phase).iter().any(|gate| {
+        let is_over = |record: &GateRecord| record.has_passed() || record.has_failed();
+        !record(view, release, gate, phase).is_some_and(is_over)
     })
 }
 
@@ -128,7 +123,7 @@ pub fn have_passed_after_promotion(view: &View, release: &ReleaseId) -> bool {
 /// Returns why the gates of a phase condemn a release, if one does.
 pub fn failed(view: &View, release: &ReleaseId, phase: Phase) -> Option<Failing> {
     of_phase(view, phase).iter().find_map(|gate| {
-        let Some(GateStanding::Failed { why }) = standing(view, release, gate, phase) else {
+        let GateStanding::Failed { why } = &record(view, release, gate, phase)?.standing else {
             return None;
         };
         let reason = format!("{phase} gate `{gate}` failed: {why}");
@@ -142,11 +137,9 @@ pub fn failed(view: &View, release: &ReleaseId, phase: Phase) -> Option<Failing>
 
 /// Returns what is remembered of a release's gates, in the order of the file.
 pub fn results(view: &View, release: &ReleaseId) -> Vec<GateRecord> {
-    let Some(gates) = view.memory.gates.get(release) else { return Vec::new() };
-    let declared = Phase::BOTH.iter().flat_map(|phase| {
-        of_phase(view, *phase).iter().filter_map(|gate| gates.records.get(&gate.id(*phase)))
-    });
-    declared.filter(|record| record.standing != GateStanding::Discarded).cloned().collect()
+    let declared = view.service.rollout.all_gates();
+    let records = declared.filter_map(|(gate, phase)| record(view, release, gate, phase));
+    records.filter(|record| record.standing != GateStanding::Discarded).cloned().collect()
 }
 
 fn key(view: &View, release: &ReleaseId, gate: &Gate, phase: Phase) -> GateKey {

@@ -15,8 +15,8 @@ use std::{
 };
 
 use crate::domain::{
-    Container, ContainerId, Digest, Fingerprint, GateKey, ProbeCheck, ReleaseId, RouteTable,
-    Service, ServiceName, Slot, Stack, Strategy,
+    Container, ContainerId, Digest, Fingerprint, GateKey, Memory, ProbeCheck, ReleaseId,
+    RouteTable, Service, ServiceName, Slot, Stack, Strategy,
     snapshot::{ContainerState, Health, Measured, Measurement, ProbeStanding},
 };
 
@@ -95,8 +95,10 @@ pub struct Oracle {
     last_written: RouteTable,
     /// The routes of the last write that was sent, done or not.
     last_intended: RouteTable,
-    /// The holds in the store: the declaration and the release that failed.
-    holds: BTreeMap<ServiceName, (Fingerprint, Option<ReleaseId>)>,
+    /// The holds that the controller last wanted kept.
+    holds: Holds,
+    /// Those that were really saved: all that a controller that is killed leaves.
+    saved_holds: Holds,
     foreign: BTreeSet<ContainerId>,
     /// The last release of each declared service that was seen whole.
     last_whole: BTreeMap<ServiceName, Whole>,
@@ -106,6 +108,8 @@ pub struct Oracle {
     done: BTreeSet<(ServiceName, ReleaseId)>,
     /// Gates that were seen to pass.
     passed: BTreeSet<GateKey>,
+    /// Jobs that were done, and of which nothing may be known any more.
+    forgotten: BTreeSet<GateKey>,
     /// Releases that a route was given.
     promoted: BTreeSet<(ServiceName, ReleaseId)>,
     /// Images that were seen to be signed.
@@ -117,6 +121,7 @@ pub struct Oracle {
 impl Oracle {
     pub fn store_lost(&mut self) {
         self.holds.clear();
+        self.saved_holds.clear();
         self.amnesia = true;
     }
 
@@ -125,10 +130,26 @@ impl Oracle {
         self.done.insert((service, release));
     }
 
+    /// The controller's memory was saved.
+    pub fn saved(&mut self, memory: &Memory) {
+        self.saved_holds = holds_of(memory);
+    }
+
+    /// A controller begins with what was saved.
+    pub fn loaded(&mut self) {
+        self.holds = self.saved_holds.clone();
+    }
+
     /// Notes that a job ended with exit code 0; false if it had done so before. With
-    /// the store lost, and its container removed, nobody can know.
+    /// the store lost, or its container removed, nobody can know.
     pub fn job_succeeded(&mut self, key: GateKey) -> bool {
-        self.passed.insert(key) || self.amnesia
+        let may_be_known = !self.amnesia && !self.forgotten.contains(&key);
+        self.passed.insert(key) || !may_be_known
+    }
+
+    /// A job's container was removed before anybody noted that it had ended.
+    pub fn job_forgotten(&mut self, key: GateKey) {
+        self.forgotten.insert(key);
     }
 
     pub fn measured(&mut self, measured: &BTreeMap<GateKey, Measured>) {
@@ -266,4 +287,15 @@ fn passes(
 
 fn is_recreate(service: &Service) -> bool {
     service.rollout.strategy == Strategy::Recreate
+}
+
+/// The declaration and the release that failed, of each service that is held.
+type Holds = BTreeMap<ServiceName, (Fingerprint, Option<ReleaseId>)>;
+
+fn holds_of(memory: &Memory) -> Holds {
+    let held = memory.services.iter().filter_map(|(name, service)| {
+        let hold = service.hold.as_ref()?;
+        Some((name.clone(), (hold.declaration.clone(), hold.release.clone())))
+    });
+    held.collect()
 }

@@ -15,7 +15,7 @@ use crate::{
     },
 };
 
-use super::{Oracle, Rule, Traffic, dials_of, is_recreate};
+use super::{Oracle, Rule, Traffic, dials_of, holds_of, is_recreate};
 
 impl World {
     /// Follows what the world's latest change means for traffic.
@@ -375,11 +375,7 @@ impl World {
             }
         }
         broken.into_iter().for_each(|text| self.breaks(Rule::S7, text));
-        let holds = memory.services.iter().filter_map(|(name, service)| {
-            let hold = service.hold.as_ref()?;
-            Some((name.clone(), (hold.declaration.clone(), hold.release.clone())))
-        });
-        let holds = holds.collect();
+        let holds = holds_of(memory);
         if holds != self.oracle.holds {
             self.counters.feature(Feature::Held);
             self.oracle.holds = holds;

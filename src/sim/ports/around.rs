@@ -76,6 +76,7 @@ impl Ledger for SimPort {
     fn load(&self) -> Memory {
         self.call_now(Call::LoadMemory, "", Memory::default(), |world| {
             let stored = world.store.clone().unwrap_or_default();
+            world.oracle.loaded();
             let text = serde_json::to_string(&stored).expect("a memory serialises");
             serde_json::from_str(&text).expect("what was serialised reads back")
         })
@@ -90,6 +91,8 @@ impl Ledger for SimPort {
         match fault {
             Some(Fault::CrashBefore) => world.crash(),
             Some(Fault::ErrorBefore) => {
+                // What the store still holds, the controller has left behind all the same.
+                world.judge_memory(memory);
                 let message = "no space left on device".to_owned();
                 return Err(Failure { kind: FailureKind::Transient, message });
             }
@@ -108,6 +111,7 @@ impl Ledger for SimPort {
 impl World {
     fn keep(&mut self, memory: &Memory) {
         self.judge_memory(memory);
+        self.oracle.saved(memory);
         let mut memory = memory.clone();
         if self.mutant == Some(Mutant::ForgetHolds) {
             memory.services.values_mut().for_each(|service| service.hold = None);

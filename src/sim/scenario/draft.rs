@@ -12,7 +12,9 @@ use crate::{
         Route, Secret, Service, ServiceKind, ServiceName, SlotChoice, Stack, Strategy,
         gate::JobSpec,
         release::{Healthcheck, Mount, MountSource, NetworkAttachment, RestartPolicy},
-        stack::{AdminEndpoint, FlipChoice, NameChoice, NetworkSpec, ProxyConfig, VolumeSpec},
+        stack::{
+            AdminEndpoint, FlipChoice, Images, NameChoice, NetworkSpec, ProxyConfig, VolumeSpec,
+        },
     },
     sim::world::{GateFate, Shelf, SignatureFate, Version, behaviour::Behaviour},
 };
@@ -192,8 +194,7 @@ pub fn stack_of(drafts: &[ServiceDraft]) -> Arc<Stack> {
         networks: BTreeMap::from([(NETWORK.to_owned(), NetworkSpec::default())]),
         external_networks: Vec::new(),
         external_volumes: Vec::new(),
-        retain_releases: 2,
-        min_free_percent: 10,
+        images: Images { retain_releases: 2, ..Images::default() },
         signatures: Vec::new(),
     })
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::domain::{ServiceName, SlotChoice, Stack};
+use crate::domain::{ContainerId, GateKey, ServiceName, SlotChoice, Stack, memory::GateRecord};
 use crate::sim::counters::Feature;
 
 use super::{Caddy, FileContent, SimContainer, World};
@@ -82,6 +82,7 @@ impl World {
             }
             Act::Remove { service, nth } => {
                 if let Some(id) = self.nth(service, *nth) {
+                    self.forget_unseen_end(&id);
                     self.docker.remove(&id);
                     self.hands_on(Feature::HumanRemoved);
                 }
@@ -150,12 +151,27 @@ impl World {
         self.woken = true;
     }
 
+    /// What a job did is lost with its container, unless the controller has noted it.
+    fn forget_unseen_end(&mut self, id: &ContainerId) {
+        let Some(labels) = self.docker.get(id).and_then(SimContainer::ours) else { return };
+        let Some(gate) = labels.job.clone() else { return };
+        let key =
+            GateKey { service: labels.service.clone(), release: labels.release.id.clone(), gate };
+        let memory = self.store.as_ref().map(|memory| memory.service(&key.service));
+        let is_noted = memory.is_some_and(|memory| {
+            memory.gate(&key.release, &key.gate).is_some_and(GateRecord::has_passed)
+        });
+        if !is_noted {
+            self.oracle.job_forgotten(key);
+        }
+    }
+
     fn hands_on(&mut self, feature: Feature) {
         self.counters.feature(feature);
         self.engine_told = true;
     }
 
-    fn nth(&self, service: &ServiceName, nth: usize) -> Option<crate::domain::ContainerId> {
+    fn nth(&self, service: &ServiceName, nth: usize) -> Option<ContainerId> {
         let of_service = |container: &&super::SimContainer| {
             container.ours().is_some_and(|labels| labels.service == *service)
         };

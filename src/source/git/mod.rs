@@ -33,6 +33,7 @@ use tracing::{info, warn};
 use crate::{
     domain::{
         Commit, GitStanding, HostIdentity, HostPolicy, Stack,
+        git::MAX_EARLIER,
         manifest::{self, AllowDeleteAll, Input, PolicyInForce},
     },
     ports::Source,
@@ -100,6 +101,7 @@ struct State {
 struct Followed {
     commit: Commit,
     subject: String,
+    earlier: Vec<Commit>,
     committed_at_unix_ms: i64,
 }
 
@@ -398,8 +400,9 @@ impl Followed {
         let (seconds, subject) = told.split_once(' ').unwrap_or((&told, ""));
         let seconds: i64 = seconds.parse().unwrap_or(0);
         Ok(Followed {
-            commit,
             subject: subject.chars().take(SUBJECT_CHARS).collect(),
+            earlier: repository.commits_before(&commit, MAX_EARLIER).await?,
+            commit,
             committed_at_unix_ms: seconds.saturating_mul(1000),
         })
     }
@@ -455,13 +458,14 @@ impl Source for GitSource {
 
     fn standing(&self) -> Option<GitStanding> {
         let State { followed, fetched_at_unix_ms, trouble, .. } = self.state().clone();
-        let Followed { commit, subject, committed_at_unix_ms } = followed?;
+        let Followed { commit, subject, earlier, committed_at_unix_ms } = followed?;
         Some(GitStanding {
             url: self.0.options.remote.shown().to_owned(),
             branch: self.0.options.branch.clone(),
             path: self.0.options.path.as_str().to_owned(),
             commit,
             subject,
+            earlier,
             committed_at_unix_ms,
             fetched_at_unix_ms,
             trouble,

@@ -116,12 +116,19 @@ impl Remote {
     }
 }
 
+/// What a forge gives out has 20 characters (GitLab) or more.
+const SHORTEST_TOKEN: usize = 12;
+
 impl Credential {
-    /// A name without a password is often a token, so it counts as one.
+    /// A name without a password is often a token: unless it is as short as only names
+    /// are, it counts as one.
     fn secrets(&self) -> impl Iterator<Item = &str> {
-        let decoded = self.password.as_ref().unwrap_or(&self.username);
+        let (decoded, shortest) = match &self.password {
+            Some(password) => (password, 1),
+            None => (&self.username, SHORTEST_TOKEN),
+        };
         let all = self.spelled.iter().chain([decoded]).map(String::as_str);
-        all.filter(|secret| !secret.is_empty())
+        all.filter(move |secret| secret.len() >= shortest)
     }
 }
 
@@ -186,9 +193,11 @@ mod tests {
 
     #[test]
     fn a_name_alone_may_be_a_token() {
-        let remote = remote("https://ghp_token@git.example.com/state.git");
-        assert_eq!(remote.address(), "https://git.example.com/state.git");
-        assert_eq!(remote.redacted("bad ghp_token"), "bad ***");
+        let token = remote("https://ghp_0123456789@git.example.com/state.git");
+        assert_eq!(token.address(), "https://git.example.com/state.git");
+        assert_eq!(token.redacted("bad ghp_0123456789"), "bad ***");
+        let name = remote("https://git@git.example.com/state.git");
+        assert_eq!(name.redacted("no git.example.com"), "no git.example.com");
         let query = super::Remote::parse("https://git.example.com/s.git?private_token=abc");
         let query = query.expect("a URL");
         assert_eq!(query.shown(), "https://git.example.com/s.git");

@@ -117,6 +117,18 @@ impl Repository {
         }
     }
 
+    /// Returns the commits that one came after, the latest first, as far as they are here.
+    pub async fn commits_before(
+        &self,
+        commit: &Commit,
+        at_most: usize,
+    ) -> Result<Vec<Commit>, GitError> {
+        let count = format!("--max-count={}", at_most.saturating_add(1));
+        let listed = self.git.local(&["rev-list", &count, commit.as_str(), "--"]).await?;
+        let listed = String::from_utf8_lossy(&listed).into_owned();
+        Ok(listed.lines().skip(1).filter_map(|line| line.parse().ok()).collect())
+    }
+
     /// Lets a name of ours stand for a commit, in one step that survives a crash.
     pub async fn name(&self, name: &str, commit: &Commit) -> Result<(), GitError> {
         self.git.local(&["update-ref", name, commit.as_str()]).await.map(drop)

@@ -125,6 +125,54 @@ services:
 ";
 
 #[test]
+fn what_a_promotion_waits_for_is_part_of_the_way() {
+    let file = |tag: u32| {
+        format!(
+            "
+name: shop
+proxy: {{ caddy: {{}} }}
+services:
+  gateway:
+    image: 'gateway:{tag}'
+    route: {{ host: shop.example, port: 80 }}
+    rollout_group: release
+    rollout:
+      pre_promotion: [ {{ job: {{ command: [./migrate, --now] }} }} ]
+      post_promotion: [ {{ http: {{ path: /ok, port: 80 }} }} ]
+      auto_promote: false
+  worker: {{ image: 'worker:{tag}', rollout_group: release, rollout: {{ strategy: blue-green }} }}
+  edge: {{ image: 'edge:1', hosts: [edge-1] }}
+"
+        )
+    };
+    insta::assert_snapshot!(rendered(&changes_to(&file(1), &file(2))), @r"
+        shop
+
+        ~ gateway
+            pulling the image
+            image  gateway:1 → gateway:2
+            route  shop.example/* to port 80
+            ⇒ pull gateway:2, start 1 replica in green, probe until ready, pass `job ./migrate`, wait for
+            `quaymaster promote gateway`, wait until worker can follow too, flip blue → green, drain the old
+            ones for at most 30s, flip back if `http :80/ok` fails in the bake, keep blue warm for 10m30s
+
+        ~ worker
+            pulling the image
+            image  worker:1 → worker:2
+            ⇒ pull worker:2, start 1 replica in green, probe until ready, wait until gateway can follow too,
+            cut over to green, drain the old ones for at most 30s, keep blue warm for 10m30s
+
+        On other hosts: edge
+
+        It would begin with:
+          pull gateway:2
+          pull worker:2
+
+        Services: 2 to change.
+    ");
+}
+
+#[test]
 fn an_edit_is_shown_service_by_service() {
     let after = "
 name: shop

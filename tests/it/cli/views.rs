@@ -212,6 +212,7 @@ fn a_plan_reads_as_a_diff() {
                 &["start 1 replica in blue"],
             ),
         ],
+        on_other_hosts: vec!["edge".parse().expect("a name")],
         first_steps: vec![
             "pull orchestrator:2".to_owned(),
             "create network shop_default".to_owned(),
@@ -267,6 +268,7 @@ fn from_git() -> StatusReport {
         branch: "main".to_owned(),
         path: "stacks/prod.yaml".to_owned(),
         commit,
+        earlier: Vec::new(),
         subject: "shop: \u{1b}[31mv2".to_owned(),
         committed_at_unix_ms: report.at_unix_ms - 130_000,
         fetched_at_unix_ms: None,

@@ -24,6 +24,7 @@ fn settled() -> StatusReport {
         path: "stacks/prod.yaml".to_owned(),
         commit: commit('a'),
         subject: "shop: v2".to_owned(),
+        earlier: vec![commit('9'), commit('8')],
         committed_at_unix_ms: 0,
         fetched_at_unix_ms: None,
         trouble: None,
@@ -54,6 +55,19 @@ fn a_commit_in_force_and_settled_is_done() {
     let report = settled();
     assert_eq!(of(&report, "aaaaaaa"), Verdict::Done);
     assert_eq!(judge(&report, None, &[]).expect("none named"), Verdict::Done);
+}
+
+#[test]
+fn a_commit_that_was_overtaken_is_judged_by_the_one_that_came_after() {
+    let mut report = settled();
+    assert_eq!(of(&report, "8888888"), Verdict::Done);
+    // While the last file is bad, an earlier one is in force: nothing is after it yet.
+    report.file.valid = false;
+    report.commit = Some(commit('9'));
+    assert_eq!(of(&report, "8888888"), Verdict::Done);
+    assert!(failed(of(&report, "aaaaaaa")).contains("not valid"));
+    report.commit = Some(commit('8'));
+    waiting(of(&report, "9999999"));
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod addresses;
 mod bad_file;
 mod cold_start;
 mod crash;
+mod disk;
 mod drain;
 mod failure;
 mod flips;

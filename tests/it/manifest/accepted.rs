@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use quaymaster::domain::{
     DependsOn, ProbeCheck, ServiceKind, Slot, SlotChoice, Strategy,
     release::{MountSource, PortProtocol, RestartPolicy},
-    stack::{AdminEndpoint, FlipChoice, NameChoice, ProxyConfig},
+    stack::{AdminEndpoint, FlipChoice, Images, NameChoice, ProxyConfig},
 };
 
 use super::{accepted, web};
@@ -95,7 +95,7 @@ volumes: { postgres-data: {} }
     );
     assert_eq!(stack.volumes.keys().collect::<Vec<_>>(), ["dev-tools_postgres-data"]);
     assert_eq!(stack.networks.keys().collect::<Vec<_>>(), ["dev-tools_default"]);
-    assert_eq!((stack.retain_releases, stack.min_free_percent), (5, 10));
+    assert_eq!(stack.images, Images::default());
 }
 
 #[test]
@@ -375,12 +375,14 @@ services:
 #[test]
 fn caddy_may_listen_anywhere_and_be_administered_over_a_socket() {
     let stack = accepted(
-        "\u{feff}name: shop\r\nproxy: { caddy: { admin: unix:///run/caddy/admin.sock, listen: \":8443\" } }\r\nimages: { retain_releases: 2, min_free_disk: 25% }\r\nservices: { web: { image: a } }\r\n",
+        "\u{feff}name: shop\r\nproxy: { caddy: { admin: unix:///run/caddy/admin.sock, listen: \":8443\" } }\r\nimages: { retain_releases: 2, retain_for: 14d, min_free_disk: 25% }\r\nservices: { web: { image: a } }\r\n",
     );
     let proxy = stack.proxy.unwrap();
     assert_eq!(proxy.admin, AdminEndpoint::Unix(PathBuf::from("/run/caddy/admin.sock")));
     assert_eq!(proxy.listen.as_deref(), Some(":8443"));
-    assert_eq!((stack.retain_releases, stack.min_free_percent), (2, 25));
+    let retain_for = Some(Duration::from_secs(14 * 24 * 3600));
+    let images = Images { retain_releases: 2, retain_for, min_free_percent: 25 };
+    assert_eq!(stack.images, images);
 }
 
 #[test]

@@ -8,9 +8,11 @@ mod hosts;
 mod idle_slot;
 mod policy;
 mod refused;
+mod refused_routes;
 mod report;
 mod seeds;
 mod slot_edit;
+mod unreadable;
 mod upstreams;
 
 use std::{io, path::Path};

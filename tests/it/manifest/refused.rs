@@ -1,75 +1,7 @@
 //! Trust's list of bad desired state: each line a test, each refusal with the
 //! place, the reason and the mend.
 
-use quaymaster::domain::manifest::AllowDeleteAll;
-
-use super::{
-    CANARY, accepted, file_is_refused, lines_are_refused, problem, read, read_bytes, refused,
-    stack_with,
-};
-
-#[test]
-fn a_syntax_error_names_its_line() {
-    file_is_refused("name: shop\nservices:\n  web: [a\n", (3, 8), "not YAML", "indentation");
-    lines_are_refused("route: { port: ${PORT} }", (1, 17), "not YAML", "quotes around a `${…}`");
-    let report = refused("name: shop\nservices:\n  web:\n\timage: a\n");
-    assert_eq!(report.problems()[0].line, 4);
-}
-
-#[test]
-fn an_empty_file_never_means_delete_everything() {
-    for text in ["", "\n\n", "# nothing\n", "---\n", "~\n"] {
-        for allow in [AllowDeleteAll::No, AllowDeleteAll::Yes] {
-            let report = read_bytes(text.as_bytes(), allow).unwrap_err();
-            assert_eq!(report.problems()[0].message, "the file is empty", "{text:?}");
-        }
-    }
-}
-
-#[test]
-fn no_service_at_all_needs_to_be_allowed() {
-    file_is_refused("name: shop\nservices: {}\n", (2, 1), "no services", "--allow-delete-all");
-    file_is_refused("name: shop\n", (1, 1), "no services", "--allow-delete-all");
-    let stack = read_bytes(b"name: shop\nservices: {}\n", AllowDeleteAll::Yes).unwrap();
-    assert!(stack.services.is_empty());
-}
-
-#[test]
-fn a_file_over_a_mebibyte_is_not_even_parsed() {
-    let text = format!("name: shop\n#{}\n", "x".repeat(1 << 20));
-    assert!(problem(&text).message.contains("more than 1048576"));
-}
-
-#[test]
-fn an_alias_bomb_does_not_go_off() {
-    let mut text = "name: shop\nx-a: &a [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
-    for (from, to) in ('a'..'j').zip('b'..='j') {
-        let aliases = vec![format!("*{from}"); 10].join(", ");
-        text += &format!("x-{to}: &{to} [{aliases}]\n");
-    }
-    let problem = problem(&text);
-    assert!(problem.message.contains("aliases"), "{problem:?}");
-    // 10⁵ values are reached by the fifth level, not the ninth.
-    assert!(problem.line <= 7, "{problem:?}");
-}
-
-#[test]
-fn an_alias_inside_its_own_anchor_is_refused() {
-    let problem = problem("name: shop\nx-a: &a [1, *a]\n");
-    assert_eq!((problem.line, problem.column), (2, 13));
-}
-
-#[test]
-fn nesting_is_bounded_at_32_levels() {
-    let nested = |depth: usize| format!("x-a: {}{}\n", "[".repeat(depth), "]".repeat(depth));
-    let tail = "name: shop\nservices: { web: { image: a } }\n";
-    // The top level is the first.
-    accepted(&(nested(31) + tail));
-    assert!(problem(&(nested(32) + tail)).message.contains("deeper than 32"));
-    assert!(problem(&(nested(100_000) + tail)).message.contains("deeper than 32"));
-    let through_alias = format!("x-b: &b {0}{1}\nx-c: {0}*b{1}\n", "[".repeat(20), "]".repeat(20));
-    assert!(problem(&(through_alias + tail)).message.contains("deeper than 32"));
-}
+use super::{CANARY, accepted, file_is_refused, lines_are_refused, read, refused, stack_with};
 
 #[test]
 fn a_duplicate_key_is_refused_with_both_lines() {
@@ -96,27 +28,6 @@ fn an_unknown_key_gets_the_nearest_known_one() {
     );
     // Nothing is near: then all that is known is said.
     lines_are_refused("probe: { frequency: 1s }", (1, 10), "`frequency`", "http, tcp, exec");
-}
-
-#[test]
-fn what_is_no_text_is_refused_where_it_stops_being_one() {
-    let report = read_bytes(b"name: shop\n# caf\xe9\n", AllowDeleteAll::No).unwrap_err();
-    let problem = &report.problems()[0];
-    assert_eq!((problem.line, problem.column), (2, 6));
-    assert_eq!(problem.message, "this is not UTF-8");
-
-    file_is_refused("name: shop\nx: a\0b\n", (2, 5), "NUL", "damaged");
-    lines_are_refused("user: \"a\\0b\"", (1, 7), "NUL", "remove");
-}
-
-#[test]
-fn a_second_document_is_refused() {
-    file_is_refused(
-        "name: shop\nservices: { web: { image: a } }\n---\nname: other\n",
-        (3, 1),
-        "second document",
-        "file of its own",
-    );
 }
 
 #[test]
@@ -153,73 +64,6 @@ fn names_that_could_leave_their_folder_are_refused() {
         (1, 1),
         "has no `name`",
         "add `name: shop`",
-    );
-}
-
-#[test]
-fn two_services_cannot_have_the_same_requests() {
-    let two = |first: &str, second: &str| {
-        format!(
-            "name: shop\nproxy: {{ caddy: {{}} }}\nservices:\n  a: {{ image: a, route: {{ {first}, port: 1 }} }}\n  b: {{ image: b, route: {{ {second}, port: 1 }} }}\n"
-        )
-    };
-    file_is_refused(
-        &two("host: x.example", "hosts: [y.example, x.example]"),
-        (5, 46),
-        "`x.example` with the same path is the service `a`'s already",
-        "line 4",
-    );
-    let same_but_for_case = two("host: x.example, path: /A/*", "host: x.example, path: /a/*");
-    assert!(read(&same_but_for_case).is_err());
-    accepted(&two("host: x.example", "host: x.example, path: /api/*"));
-}
-
-#[test]
-fn host_names_are_checked_before_caddy_sees_them() {
-    let bad = [
-        ("Shop.example", "lower case"),
-        ("https://a.example", "name alone"),
-        ("a.example/x", "name alone"),
-        ("a.example:443", "proxy.caddy.listen"),
-        ("a_b.example", "shop.example.com"),
-        ("-a.example", "shop.example.com"),
-        ("a..example", "shop.example.com"),
-        ("a.example.", "shop.example.com"),
-        ("*.com", "shop.example.com"),
-        ("a.*.com", "shop.example.com"),
-        ("*", "shop.example.com"),
-        ("bücher.example", "shop.example.com"),
-        ("300.1.1.1", "shop.example.com"),
-        ("{host}", "shop.example.com"),
-        ("bad host", "shop.example.com"),
-    ];
-    for (host, help) in bad {
-        let lines = format!("route: {{ host: \"{host}\", port: 80 }}");
-        lines_are_refused(&lines, (1, 16), "is not a host name", help);
-    }
-    lines_are_refused("route: { host: [], port: 80 }", (1, 16), "no host", "at least one");
-    lines_are_refused("route: { port: 80 }", (1, 1), "no `host`", "add `host:");
-    lines_are_refused("route: { host: [a.example, a.example], port: 80 }", (1, 28), "second", "7");
-    for path in ["api", "/a*b", "/a b", "/{x}", "/a?b", "/*/a"] {
-        let lines = format!("route: {{ host: a.example, port: 80, path: \"{path}\" }}");
-        lines_are_refused(&lines, (1, 43), "is not a path pattern", "begins with `/`");
-    }
-}
-
-#[test]
-fn a_route_needs_a_port_and_a_proxy() {
-    lines_are_refused("route: { host: a.example }", (1, 1), "no `port`", "add `port:`");
-    lines_are_refused(
-        "route: { host: a.example }\nexpose: [80, 81]",
-        (1, 1),
-        "`expose` does not name exactly one",
-        "add `port:`",
-    );
-    file_is_refused(
-        "name: shop\nservices:\n  web: { image: a, route: { host: a.example, port: 80 } }\n",
-        (3, 20),
-        "a route needs a proxy",
-        "add `proxy:",
     );
 }
 
@@ -499,64 +343,6 @@ fn our_own_labels_cannot_be_written() {
 }
 
 #[test]
-fn the_proxys_address_is_checked() {
-    for admin in
-        ["https://127.0.0.1:2019", "127.0.0.1:2019", "http://a", "unix://run", "http://a:b@c:1"]
-    {
-        let text = format!(
-            "name: shop\nproxy: {{ caddy: {{ admin: \"{admin}\" }} }}\nservices: {{ w: {{ image: a }} }}\n"
-        );
-        file_is_refused(&text, (2, 26), "address of Caddy's admin API", "unix:///run");
-    }
-    let listen = "name: shop\nproxy: { caddy: { listen: 443 } }\nservices: { w: { image: a } }\n";
-    file_is_refused(listen, (2, 27), "not a listening address", "`:443`");
-}
-
-#[test]
-fn a_way_to_flip_is_one_of_three() {
-    for (flip, reason, help) in [
-        ("switch_file", "`switch_file` is no way to flip", "did you mean `switch-file`?"),
-        ("adminapi", "`adminapi` is no way to flip", "did you mean `admin-api`?"),
-        ("reload", "`reload` is no way to flip", "`auto`, `admin-api` or `switch-file`"),
-        ("[auto]", "expected", ""),
-        ("yes", "", ""),
-    ] {
-        let text = format!(
-            "name: shop\nproxy: {{ caddy: {{ flip: {flip} }} }}\nservices: {{ w: {{ image: a }} }}\n"
-        );
-        file_is_refused(&text, (2, 25), reason, help);
-    }
-}
-
-#[test]
-fn names_are_answered_by_one_of_three() {
-    for (names, reason, help) in [
-        ("cady", "`cady` cannot answer to names", "did you mean `caddy`?"),
-        ("dns", "`dns` cannot answer to names", "`auto`, `caddy` or `docker`"),
-        ("[auto]", "expected", ""),
-    ] {
-        let text = format!(
-            "name: shop\nproxy: {{ caddy: {{ names: {names} }} }}\nservices: {{ w: {{ image: a }} }}\n"
-        );
-        file_is_refused(&text, (2, 26), reason, help);
-    }
-}
-
-#[test]
-fn a_route_for_the_inside_only_has_no_host_and_no_path() {
-    let reason = "has no host and no path";
-    for (lines, column) in [
-        ("route: { internal: true, host: a.example, port: 80 }", 26),
-        ("route: { internal: true, hosts: [a.example], port: 80 }", 26),
-        ("route: { internal: true, path: /x, port: 80 }", 26),
-    ] {
-        lines_are_refused(lines, (1, column), reason, "`internal: true`");
-    }
-    let neither = "neither `true` nor `false`";
-    lines_are_refused("route: { internal: 1, port: 80 }", (1, 20), neither, "");
-}
-
-#[test]
 fn no_message_shows_what_a_variable_stands_for() {
     for lines in [
         "user: a\nslot: $TOKEN",
@@ -631,42 +417,4 @@ services:
 fn a_service_has_no_more_ports_than_it_could_mean() {
     lines_are_refused("ports: [1-1024, 2000]", (1, 17), "at most 1024", "shorter");
     lines_are_refused("expose: [1-65535]", (1, 10), "at most 1024", "shorter");
-}
-
-#[test]
-fn files_made_to_take_long_are_refused_all_the_same() {
-    let many = |line: &dyn Fn(usize) -> String| (0..30_000).map(line).collect::<String>();
-    let files = [
-        many(&|n| format!("k{n}: 1\n")),
-        format!(
-            "name: a\nservices: {{ w: {{ image: a, networks: [{}] }} }}\n",
-            many(&|n| format!("n{n},"))
-        ),
-        format!(
-            "name: a\nservices: {{ w: {{ image: a, ports: [{}] }} }}\n",
-            many(&|_| "1-65535,".to_owned())
-        ),
-        format!(
-            "name: a\nservices: {{ w: {{ image: a, user: \"{}\" }} }}\n",
-            many(&|n| format!("$V{n} "))
-        ),
-        format!(
-            "name: a\nservices: {{ w: {{ image: a, environment: {{ {} }} }} }}\n",
-            many(&|n| format!("K{n}: [],"))
-        ),
-        format!(
-            "name: a\nservices:\n{}  s30000: {{ image: a, depends_on: [s0] }}\n",
-            many(&|n| format!("  s{n}: {{ image: a, depends_on: [s{}] }}\n", n + 1))
-                .get(..900_000)
-                .map(|text| text[..text.rfind('\n').unwrap() + 1].to_owned())
-                .unwrap()
-        ),
-        format!(
-            "name: a\nservices: {{ w: {{ image: a, route: {{ port: 1, host: [{}] }} }} }}\n",
-            many(&|n| format!("h{n}.x,"))
-        ),
-    ];
-    for text in files {
-        assert!(!refused(&text).problems().is_empty());
-    }
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use insta::assert_snapshot;
 use quaymaster::{
     domain::{
-        Gate, GateCheck, GateKey, Phase, Service, Timestamp,
+        Gate, GateCheck, GateKey, Phase, Service,
         gate::JobSpec,
         memory::EventKind,
         snapshot::{ContainerId, ContainerState, JobContainer, Measured, Measurement, Outcome},
@@ -22,7 +22,7 @@ fn job(command: &str) -> Gate {
     gate(GateCheck::Job(spec))
 }
 
-fn measured(command: &str) -> Gate {
+pub(super) fn measured(command: &str) -> Gate {
     gate(GateCheck::Exec { command: vec![command.to_owned()] })
 }
 
@@ -37,12 +37,6 @@ fn before(gates: impl IntoIterator<Item = Gate>) -> Service {
     service
 }
 
-fn after(gates: impl IntoIterator<Item = Gate>) -> Service {
-    let mut service = tagged(service("shop"), "v2");
-    service.rollout.post_promotion = gates.into_iter().collect();
-    service
-}
-
 /// v1 serves in blue, v2 is ready in green.
 fn ready_in_green(service: Service) -> Scene {
     Scene::of([service])
@@ -51,29 +45,13 @@ fn ready_in_green(service: Service) -> Scene {
         .routed("shop", Blue, "v1")
 }
 
-/// v2 has had the route for five of its ten seconds on trial; v1 is warm.
-fn on_trial_in_green(service: Service) -> Scene {
-    let scene = Scene::of([service])
-        .ready("shop", Blue, "v1", 1)
-        .ready("shop", Green, "v2", 1)
-        .active("shop", Blue, "v1")
-        .routed("shop", Green, "v2");
-    scene.catching("shop", Blue, "v1").edit(|scene| {
-        let v1 = placement(&scene.service("shop"), Blue, "v1");
-        let shop = scene.memory.services.get_mut(&"shop".parse().expect("a name")).expect("known");
-        shop.good = vec![v1.release.clone()];
-        shop.previous = Some(v1);
-        shop.promoted_at = Some(Timestamp(NOW.0 - 5_000));
-    })
-}
-
 fn key(scene: &Scene, tag: &str, gate: &Gate, phase: Phase) -> GateKey {
     let service = scene.service("shop");
     let release = release(&service, tag).id;
     GateKey { service: service.name, release, gate: gate.id(phase) }
 }
 
-trait Gated {
+pub(super) trait Gated {
     fn job(self, tag: &str, gate: &Gate, phase: Phase, state: ContainerState) -> Self;
     fn no_job(self) -> Self;
     fn measures(self, gate: &Gate, phase: Phase, failed: u32, last: Measurement) -> Self;
@@ -81,7 +59,7 @@ trait Gated {
     fn asked(self, request: Request) -> Self;
 }
 
-enum Request {
+pub(super) enum Request {
     Promote,
     Retry,
     Rollback,
@@ -147,13 +125,12 @@ impl Gated for Scene {
 }
 
 const PRE: Phase = Phase::PrePromotion;
-const POST: Phase = Phase::PostPromotion;
 
-fn passed() -> Measurement {
+pub(super) fn passed() -> Measurement {
     Measurement::Passed("exited with code 0".to_owned())
 }
 
-fn refused() -> Measurement {
+pub(super) fn refused() -> Measurement {
     Measurement::Failed("exited with code 3".to_owned())
 }
 
@@ -315,6 +292,34 @@ fn a_job_of_another_image_pulls_it_first() {
     ");
 }
 
+#[test]
+fn a_hung_job_of_a_release_left_behind_is_stopped_in_time() {
+    let migrate = job("./migrate");
+    let scene = ready_in_green(before([migrate.clone()]));
+    let scene = scene.job("v3", &migrate, PRE, RUNNING).later(0);
+    assert_snapshot!(scene.plan(), @r"
+        shop is progressing: rolling out; serving shop:v1
+          waits: pre-promotion gate `demo-shop-v3-job` (one job runs at a time)
+          waits: pre-promotion gate `job ./migrate`
+    ");
+    assert_snapshot!(scene.later(300_000).later(0).plan(), @r"
+        stop demo-shop-v3-job
+        shop is progressing: rolling out; serving shop:v1
+          waits: pre-promotion gate `demo-shop-v3-job` (one job runs at a time)
+          waits: pre-promotion gate `job ./migrate`
+    ");
+}
+
+#[test]
+fn a_job_that_was_stopped_has_not_succeeded_whatever_its_code() {
+    let migrate = job("./migrate");
+    let scene = ready_in_green(before([migrate.clone()]));
+    let scene = scene.job("v2", &migrate, PRE, RUNNING).later(300_000).later(0).held();
+    let scene = scene.job("v2", &migrate, PRE, Exited { code: 0 }).later(0);
+    let scene = scene.asked(Request::Retry).later(0).no_job();
+    assert!(scene.plan().contains("create demo-shop-v2-job"), "{}", scene.plan());
+}
+
 // --- measurements ------------------------------------------------------------------
 
 #[test]
@@ -428,206 +433,4 @@ fn a_release_waits_for_an_operator_where_the_file_says_so() {
     ");
     let events = &scene.memory.history;
     assert_eq!(events.last().map(|event| event.kind), Some(EventKind::Approved));
-}
-
-#[test]
-fn a_rollback_by_an_operator_says_what_the_file_wants() {
-    let scene = on_trial_in_green(after([])).asked(Request::Rollback);
-    assert_snapshot!(scene.plan(), @r"
-        write routes: shop: green v2 → blue v1
-        shop is degraded: rolled back by an operator: going back to shop:v1, the file wants shop:v2
-    ");
-}
-
-// --- after the promotion -----------------------------------------------------------
-
-#[test]
-fn gates_are_all_looked_at_through_the_bake() {
-    let (one, other) = (measured("one"), measured("other"));
-    let scene = on_trial_in_green(after([one.clone(), other.clone()]));
-    assert_eq!(scene.pass().1.measure.len(), 2);
-    let scene = scene.measures(&one, POST, 0, passed()).later(0);
-    assert_snapshot!(scene.plan(), @r"
-        shop is progressing: settling
-          waits: baking, 6s left
-          waits: blue warm for rollback, 1m46s left
-          waits: post-promotion gate `exec other`, 1m11s left
-    ");
-    // The bake goes on until each of them has passed.
-    let scene = scene.later(6_000);
-    assert_snapshot!(scene.plan(), @r"
-        shop is progressing: settling
-          waits: blue warm for rollback, 1m40s left
-          waits: post-promotion gate `exec other`, 1m11s left
-    ");
-    let scene = scene.measures(&other, POST, 0, passed()).later(0);
-    assert_snapshot!(scene.plan(), @r"
-        shop is settled: runs as declared
-          waits: blue warm for rollback, 1m40s left
-    ");
-}
-
-#[test]
-fn a_failure_in_the_bake_flips_back_in_one_pass() {
-    let check = measured("./check");
-    let scene = on_trial_in_green(after([check.clone()]));
-    let scene = scene.measures(&check, POST, 0, passed()).later(0);
-    let scene = scene.measures(&check, POST, 1, refused()).later(0);
-    assert_snapshot!(scene.plan(), @r"
-        write routes: shop: green v2 → blue v1
-        hold shop:v2: post-promotion gate `exec ./check` failed: exited with code 3
-        shop is held: post-promotion gate `exec ./check` failed: exited with code 3; going back to shop:v1
-    ");
-}
-
-#[test]
-fn without_anything_to_go_back_to_a_failed_gate_only_says_so() {
-    let check = measured("./check");
-    let scene = Scene::of([after([check.clone()])])
-        .ready("shop", Green, "v2", 1)
-        .routed("shop", Green, "v2")
-        .edit(|scene| {
-            let shop = scene.memory.services.values_mut().next().expect("known");
-            (shop.good, shop.promoted_at) = (Vec::new(), Some(NOW));
-        });
-    let scene = scene.measures(&check, POST, 1, refused()).later(0);
-    assert_snapshot!(scene.plan(), @r"
-        shop is degraded: post-promotion gate `exec ./check` failed: exited with code 3; there is nothing ready to go back to
-          waits: baking, 11s left
-    ");
-}
-
-// --- groups ------------------------------------------------------------------------
-
-fn grouped(name: &str, tag: &str) -> Service {
-    let mut service = tagged(service(name), tag);
-    service.rollout_group = Some("all".parse().expect("a name"));
-    service
-}
-
-/// v1 of both serves in blue; v2 of the shop is ready in green.
-fn half_ready() -> Scene {
-    Scene::of([grouped("shop", "v2"), grouped("api", "v2")])
-        .ready("shop", Blue, "v1", 1)
-        .ready("shop", Green, "v2", 1)
-        .ready("api", Blue, "v1", 1)
-        .routed("shop", Blue, "v1")
-        .routed("api", Blue, "v1")
-}
-
-#[test]
-fn a_group_waits_for_its_last_member() {
-    let scene = half_ready().replica("api", Green, "v2", 1, RUNNING);
-    assert_snapshot!(scene.plan(), @r"
-        api is progressing: rolling out; serving api:v1
-          waits: 0 of 1 ready in green, 1m1s left
-        shop is progressing: rolling out; serving shop:v1
-          waits: api of its group to be ready as well
-    ");
-}
-
-#[test]
-fn a_group_flips_in_one_write() {
-    assert_snapshot!(half_ready().ready("api", Green, "v2", 1).plan(), @r"
-        write routes: api: blue v1 → green v2, shop: blue v1 → green v2
-        api is progressing: rolling out; serving api:v1
-        shop is progressing: rolling out; serving shop:v1
-    ");
-}
-
-#[test]
-fn a_member_that_failed_keeps_the_whole_group_back() {
-    let scene = half_ready().replica("api", Green, "v2", 1, RUNNING).later(0).edit(|scene| {
-        let api = scene.containers_mut().last_mut().expect("it was added last");
-        api.state = Exited { code: 1 };
-        api.addresses.clear();
-    });
-    let scene = scene.later(0);
-    assert_snapshot!(scene.plan(), @r"
-        hold api:v2: demo-api-green-v2-1 exited with code 1
-        stop demo-shop-green-v2-1
-        api is held: demo-api-green-v2-1 exited with code 1; still serving api:v1
-        shop is held: kept back with its group all, of which api failed; still serving shop:v1
-    ");
-    let scene = scene.held();
-    assert_snapshot!(scene.plan(), @r"
-        remove demo-api-green-v2-1
-        stop demo-shop-green-v2-1
-        api is held: demo-api-green-v2-1 exited with code 1; still serving api:v1
-        shop is held: kept back with its group all, of which api failed; still serving shop:v1
-    ");
-}
-
-#[test]
-fn a_member_that_fails_on_trial_takes_the_group_back() {
-    let scene = Scene::of([grouped("shop", "v2"), grouped("api", "v2")])
-        .ready("shop", Blue, "v1", 1)
-        .ready("shop", Green, "v2", 1)
-        .ready("api", Blue, "v1", 1)
-        .failing("api", Green, "v2", 1)
-        .routed("shop", Green, "v2")
-        .routed("api", Green, "v2")
-        .edit(|scene| {
-            for name in ["shop", "api"] {
-                let service = scene.service(name);
-                let v1 = placement(&service, Blue, "v1");
-                let memory = scene.memory.services.get_mut(&service.name).expect("known");
-                memory.good = vec![v1.release.clone()];
-                memory.previous = Some(v1);
-                memory.promoted_at = Some(NOW);
-            }
-        });
-    assert_snapshot!(scene.plan(), @r"
-        write routes: api: green v2 → blue v1, shop: green v2 → blue v1
-        hold api:v2: failed after its promotion: demo-api-green-v2-1: HTTP 503
-        api is held: failed after its promotion: demo-api-green-v2-1: HTTP 503; going back to api:v1
-        shop is held: kept back with its group all, of which api failed; going back to shop:v1
-    ");
-}
-
-/// The file refuses it; a plan of it must come to an end all the same.
-#[test]
-fn members_that_roll_ask_nobody_twice() {
-    let rolling = |name: &str| {
-        let mut service = grouped(name, "v2");
-        service.rollout.strategy = quaymaster::domain::Strategy::Rolling;
-        service.replicas = 2;
-        service
-    };
-    let scene = Scene::of([rolling("shop"), rolling("api")])
-        .ready("shop", Blue, "v1", 1)
-        .ready("shop", Blue, "v2", 1)
-        .ready("api", Blue, "v1", 1)
-        .ready("api", Blue, "v2", 1)
-        .routed("shop", Blue, "v1")
-        .routed("api", Blue, "v1");
-    assert!(scene.plan().contains("shop is progressing"));
-}
-
-#[test]
-fn a_hung_job_of_a_release_left_behind_is_stopped_in_time() {
-    let migrate = job("./migrate");
-    let scene = ready_in_green(before([migrate.clone()]));
-    let scene = scene.job("v3", &migrate, PRE, RUNNING).later(0);
-    assert_snapshot!(scene.plan(), @r"
-        shop is progressing: rolling out; serving shop:v1
-          waits: pre-promotion gate `demo-shop-v3-job` (one job runs at a time)
-          waits: pre-promotion gate `job ./migrate`
-    ");
-    assert_snapshot!(scene.later(300_000).later(0).plan(), @r"
-        stop demo-shop-v3-job
-        shop is progressing: rolling out; serving shop:v1
-          waits: pre-promotion gate `demo-shop-v3-job` (one job runs at a time)
-          waits: pre-promotion gate `job ./migrate`
-    ");
-}
-
-#[test]
-fn a_job_that_was_stopped_has_not_succeeded_whatever_its_code() {
-    let migrate = job("./migrate");
-    let scene = ready_in_green(before([migrate.clone()]));
-    let scene = scene.job("v2", &migrate, PRE, RUNNING).later(300_000).later(0).held();
-    let scene = scene.job("v2", &migrate, PRE, Exited { code: 0 }).later(0);
-    let scene = scene.asked(Request::Retry).later(0).no_job();
-    assert!(scene.plan().contains("create demo-shop-v2-job"), "{}", scene.plan());
 }

@@ -2,12 +2,15 @@
 
 mod addresses;
 mod around;
+mod bake;
 mod blue_green;
 mod drain;
 mod gates;
+mod groups;
 mod idle;
 mod names;
 mod recreate;
+mod retain;
 mod rolling;
 mod scene;
 mod signed;

@@ -1,7 +1,7 @@
 //! Rolling: one replica above the declared number, one flip at half.
 
 use insta::assert_snapshot;
-use quaymaster::domain::{Service, Strategy};
+use quaymaster::domain::{Service, Strategy, memory::Traffic};
 
 use super::scene::*;
 
@@ -59,6 +59,22 @@ fn the_route_flips_once_at_half() {
         write routes: api: blue v1 → blue v2
         api is progressing: rolling out; serving api:v1
           waits: 2 of 3 ready in blue, 1m1s left
+    ");
+}
+
+/// Nothing has the route, so nothing makes room for more of them.
+#[test]
+fn one_is_enough_where_nothing_was_ever_promoted() {
+    let scene = three_old().ready("api", Blue, "v2", 1).edit(|scene| {
+        let ids: Vec<_> = scene.containers().iter().map(|it| it.id.clone()).collect();
+        for id in ids {
+            scene.remember_replica("api", &id).traffic = Traffic::NeverRouted;
+        }
+    });
+    assert_snapshot!(scene.plan(), @r"
+        write routes: api: nothing → blue v2
+        api is progressing: first deployment
+          waits: 1 of 3 ready in blue, 1m1s left
     ");
 }
 

@@ -17,7 +17,7 @@ use quaymaster::{
             AddressRange, ContainerState, Host, HostNetwork, InFlight, LocalImage, ObserveFailure,
             ProbeStanding, ProxyState, Subject, Unlisted,
         },
-        stack::{AdminEndpoint, FlipChoice, NameChoice, ProxyConfig},
+        stack::{AdminEndpoint, FlipChoice, Images, NameChoice, ProxyConfig},
         time::Now,
     },
     plan::{Plan, check, plan, remember},
@@ -140,8 +140,7 @@ impl Scene {
                 volumes: BTreeMap::new(),
                 external_networks: Vec::new(),
                 external_volumes: Vec::new(),
-                retain_releases: 5,
-                min_free_percent: 10,
+                images: Images::default(),
                 signatures: Vec::new(),
             },
             seen: Snapshot {

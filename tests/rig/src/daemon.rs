@@ -19,12 +19,32 @@ pub struct Daemon {
     process: Child,
     /// Where this machine reaches the ports that it publishes.
     pub address: Ipv4Addr,
+    /// Where it reaches this machine.
+    pub machine: Ipv4Addr,
 }
 
 impl Daemon {
     /// Starts the engine number `number`: no two of one test may share it.
     pub fn start(number: u8) -> Daemon {
         let dir = tempfile::Builder::new().prefix("qmd-").tempdir().expect("a folder");
+        Daemon::start_in(dir, number)
+    }
+
+    /// Starts one that keeps its images on a disk of its own, of so many MiB.
+    pub fn start_on_disk(number: u8, size_mib: u32) -> Daemon {
+        let dir = tempfile::Builder::new().prefix("qmd-").tempdir().expect("a folder");
+        let image = dir.path().join("disk");
+        let data = data_of(dir.path());
+        let disk = fs::File::create(&image).expect("the folder is writable");
+        disk.set_len(u64::from(size_mib) << 20).expect("a file may have holes");
+        fs::create_dir(&data).expect("the folder is writable");
+        // Without the share that only root could use: full is full.
+        run(Command::new("mkfs.ext4").args(["-q", "-m", "0"]).arg(&image));
+        run(as_root("mount").args(["-o", "loop"]).arg(&image).arg(&data));
+        Daemon::start_in(dir, number)
+    }
+
+    fn start_in(dir: TempDir, number: u8) -> Daemon {
         let namespace = unique_name("qm");
         // Names of links have room for 15 characters.
         let unique = std::process::id() % 10_000;
@@ -46,7 +66,9 @@ impl Daemon {
         }
         // Not the configuration of this machine's own engine.
         let config = dir.path().join("daemon.json");
-        fs::write(&config, "{}").expect("the folder is writable");
+        // A registry of this machine speaks no TLS to it.
+        let insecure = format!("{{\"insecure-registries\": [\"{here}/32\"]}}");
+        fs::write(&config, insecure).expect("the folder is writable");
         let log = fs::File::create(dir.path().join("log")).expect("the folder is writable");
         // An engine before 24 has its identity from /etc/docker, which all of one machine
         // would share: so each sees a folder of its own there.
@@ -60,7 +82,7 @@ impl Daemon {
             .arg("dockerd")
             .arg(format!("--config-file={}", config.display()))
             .arg(format!("--host={}", host_of(dir.path())))
-            .arg(format!("--data-root={}", dir.path().join("data").display()))
+            .arg(format!("--data-root={}", data_of(dir.path()).display()))
             .arg(format!("--exec-root={}", dir.path().join("exec").display()))
             .arg(format!("--pidfile={}", dir.path().join("pid").display()))
             .arg(format!("--bip=172.31.{number}.1/24"))
@@ -69,7 +91,7 @@ impl Daemon {
             .stderr(log)
             .spawn()
             .expect("dockerd is installed");
-        let daemon = Daemon { dir, namespace, process, address: there };
+        let daemon = Daemon { dir, namespace, process, address: there, machine: here };
         let answers = || daemon.docker(&["version"]).output().ok()?.status.success().then_some(());
         if eventually(answers).is_none() {
             let log = fs::read_to_string(daemon.dir.path().join("log")).unwrap_or_default();
@@ -85,6 +107,11 @@ impl Daemon {
 
     pub fn folder(&self) -> PathBuf {
         self.dir.path().to_owned()
+    }
+
+    /// Returns where it keeps its images.
+    pub fn data(&self) -> PathBuf {
+        data_of(self.dir.path())
     }
 
     /// Returns the `docker` command for this engine.
@@ -117,9 +144,16 @@ impl Drop for Daemon {
         let pid = self.process.id().to_string();
         let _ = as_root("kill").args(["-TERM", &pid]).output();
         let _ = self.process.wait();
+        let data = data_of(self.dir.path());
+        // Only one on a disk of its own has something mounted there.
+        let _ = as_root("umount").arg(&data).output();
         // The links go with the namespace.
         let _ = as_root("ip").args(["netns", "delete", &self.namespace]).output();
     }
+}
+
+fn data_of(folder: &Path) -> PathBuf {
+    folder.join("data")
 }
 
 fn host_of(folder: &Path) -> String {

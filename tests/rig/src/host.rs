@@ -51,6 +51,8 @@ pub struct Host {
     flip: Flip,
     /// What the file says of `proxy.caddy.names`; nothing where it is None.
     pub names: Option<&'static str>,
+    /// The engine that its controller speaks to; this machine's own where it is None.
+    pub engine: Option<String>,
     controller: Option<Child>,
     images: RefCell<Vec<String>>,
     volumes: RefCell<Vec<String>>,
@@ -82,6 +84,7 @@ impl Host {
             edge,
             flip,
             names: None,
+            engine: None,
             controller: None,
             images: RefCell::default(),
             volumes: RefCell::default(),
@@ -233,6 +236,7 @@ impl Host {
             .env("DOCKER_CONFIG", self.docker_config())
             .env("GIT_CONFIG_GLOBAL", self.git_config())
             .env("GIT_CONFIG_NOSYSTEM", "1")
+            .envs(self.engine.as_ref().map(|engine| ("DOCKER_HOST", engine)))
             .stdin(Stdio::null());
         command
     }

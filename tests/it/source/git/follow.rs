@@ -48,6 +48,8 @@ async fn the_branch_is_followed_over_one_commit_and_over_many() {
     assert_eq!(image_of(&source).await, "web:1", "loading touched the network");
     source.fetch().await.expect("it moved on");
     assert_eq!((commit_of(&source), image_of(&source).await), (second, "web:2".to_owned()));
+    let earlier = standing(&source).earlier;
+    assert_eq!(earlier.len(), 1, "{earlier:?}");
     for n in 3..40 {
         repo.write(PATH, &file(&format!("web:{n}")));
         repo.commit("one of many");
@@ -57,6 +59,10 @@ async fn the_branch_is_followed_over_one_commit_and_over_many() {
     assert_eq!((commit_of(&source), image_of(&source).await), (repo.head(), "web:39".to_owned()));
     source.fetch().await.expect("nothing new");
     assert_eq!(commit_of(&source), repo.head());
+    let told = repo.git(&["rev-list", "--skip=1", "--max-count=20", "HEAD"]);
+    let earlier = standing(&source).earlier;
+    let earlier: Vec<&str> = earlier.iter().map(|commit| commit.as_str()).collect();
+    assert_eq!(earlier, told.lines().collect::<Vec<_>>());
 }
 
 /// The clocks of those who commit are not ours: a branch whose commits are older than
