@@ -35,6 +35,9 @@ const FOREIGN_VOLUMES: [&str; 4] = ["tmpfs", "nfs", "nfs4", "cifs"];
 /// Docker's names of networks that are the host's own, or another container's.
 const HOST_NETWORK: &str = "host";
 
+/// Said of a path that would be fine as it is written.
+const LED_ELSEWHERE: &str = ", which a symbolic link leads elsewhere,";
+
 /// Returns how messages name a rule.
 fn rule(rules: &HostPolicy, key: &str) -> String {
     format!("`{key}` in {}", rules.file)
@@ -75,10 +78,6 @@ pub(super) fn image(reader: &mut Reader<'_>, span: Span, image: &ImageRef) {
 pub(super) fn bind_mount(reader: &mut Reader<'_>, span: Span, path: &Path, read_only: bool) {
     let Some(PolicyInForce { rules, real_path }) = reader.input.policy else { return };
     let real = real_path(path);
-    let leads = match real == path {
-        true => "",
-        false => ", which a symbolic link leads elsewhere,",
-    };
     let name = reader.shown_at(span, &path.to_string_lossy());
     let holds_socket = |path: &Path| {
         let mut sockets = ENGINE_SOCKETS.iter().map(Path::new);
@@ -89,16 +88,17 @@ pub(super) fn bind_mount(reader: &mut Reader<'_>, span: Span, path: &Path, read_
         && (holds_socket(path) || holds_socket(&real))
     {
         let rule = rule(rules, "containers.docker_socket");
-        let message = format!("{name}{leads} would give the container this host's Docker ({rule})");
+        let led = if holds_socket(path) { "" } else { LED_ELSEWHERE };
+        let message = format!("{name}{led} would give the container this host's Docker ({rule})");
         let help = "remove it: who has Docker's socket has the host";
         reader.refuse(span, message, or_change_it(help));
         return;
     }
     let Some(allowed) = &rules.containers.bind_mounts else { return };
     let beside = reader.input.base_dir.to_owned();
+    let is_written = |mount: &AllowedMount| path.starts_with(place(&mount.place, &beside));
     let here = |mount: &&AllowedMount| {
-        let place = place(&mount.place, &beside);
-        path.starts_with(&place) && real.starts_with(real_path(&place))
+        is_written(mount) && real.starts_with(real_path(&place(&mount.place, &beside)))
     };
     let rule = rule(rules, "containers.bind_mounts");
     let mut fitting = allowed.iter().filter(here).peekable();
@@ -108,7 +108,8 @@ pub(super) fn bind_mount(reader: &mut Reader<'_>, span: Span, path: &Path, read_
             true => "use a named volume".to_owned(),
             false => format!("use a named volume, or one of: {}", list.join(", ")),
         };
-        let message = format!("this host does not let {name}{leads} be mounted ({rule})");
+        let led = if allowed.iter().any(is_written) { LED_ELSEWHERE } else { "" };
+        let message = format!("this host does not let {name}{led} be mounted ({rule})");
         reader.refuse(span, message, or_change_it(&help));
     } else if !read_only && fitting.all(|mount| mount.access == MountAccess::ReadOnly) {
         let message = format!("this host lets {name} be mounted read-only ({rule})");
