@@ -16,7 +16,7 @@ use crate::domain::{
     stack::{NetworkSpec, ProxyConfig, VolumeSpec},
     time::Timestamp,
 };
-use crate::plan::NewContainer;
+use crate::plan::{NewContainer, SecretFiles};
 
 /// A Docker host, seen as one stack. Dropping a returned future must be safe at
 /// any point: it is what a crash looks like.
@@ -41,6 +41,11 @@ pub trait Engine: Send + Sync {
         name: &str,
         spec: &VolumeSpec,
     ) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// Puts the secret files of containers where the engine mounts them from, as far as
+    /// they are not there, and removes those that nothing needs. What cannot be put there
+    /// is told by the creation or the start that needs it.
+    fn keep_secrets(&self, files: &SecretFiles<'_>);
 
     /// Creates a replica or a job's container without starting it. One of that name that carries the
     /// same labels counts as created; a foreign one is [`NameTaken`].

@@ -14,7 +14,12 @@ use crate::domain::{
     manifest::{self, AllowDeleteAll},
 };
 
-use super::{error::CommandError, policy::PolicyCommand, telemetry};
+use super::{
+    error::CommandError,
+    policy::{PolicyArg, PolicyCommand},
+    secret_args::{AgeArg, SecretsDirArg, ValidateArgs},
+    telemetry,
+};
 
 /// The file that commands are about when none is named.
 pub const DEFAULT_FILE: &str = "quaymaster.yaml";
@@ -77,6 +82,9 @@ pub struct Globals {
     #[arg(value_delimiter = ':', hide_env_values = true)]
     pub env_file: Vec<PathBuf>,
 
+    #[command(flatten)]
+    pub age: AgeArg,
+
     /// What this host is called where the file says `hosts:`; without it, the name
     /// that the machine has
     #[arg(long, global = true, value_name = "NAME", env = "QUAYMASTER_HOST_NAME")]
@@ -88,11 +96,8 @@ pub struct Globals {
     #[arg(value_delimiter = ',', value_parser = host_identity::label, hide_env_values = true)]
     pub host_label: Vec<(String, String)>,
 
-    /// What this host lets run: registries, signatures, container options. Without it,
-    /// /etc/quaymaster/policy.yaml is read, if there is one
-    #[arg(long, global = true, value_name = "FILE", env = "QUAYMASTER_POLICY")]
-    #[arg(hide_env_values = true)]
-    pub policy: Option<PathBuf>,
+    #[command(flatten)]
+    pub policy: PolicyArg,
 
     /// What to log: error, warn, info, debug, trace or off; also per module,
     /// `warn,quaymaster::caddy=debug`
@@ -183,8 +188,10 @@ pub enum Command {
     Policy(PolicyCommand),
 
     /// Check the file, and nothing else
-    #[command(after_help = "Example:\n  quaymaster validate --env-file .env quaymaster.yaml")]
-    Validate(FileArg),
+    #[command(after_help = "Examples:\n  \
+        quaymaster validate --env-file .env quaymaster.yaml\n  \
+        quaymaster validate --without-secrets stacks/prod.yaml   # in CI")]
+    Validate(ValidateArgs),
 
     /// Show how every service stands
     ///
@@ -328,6 +335,8 @@ pub struct Converge {
     #[arg(long, value_name = "N", default_value_t = 2)]
     #[arg(value_parser = clap::value_parser!(u8).range(1..=32))]
     pub max_pulls: u8,
+    #[command(flatten)]
+    pub secrets: SecretsDirArg,
 }
 
 #[derive(Clone, Debug, Args)]

@@ -293,8 +293,15 @@ fn span(value: &Value) -> Option<Duration> {
 /// Whether values at this path are often passwords or tokens, by themselves or
 /// because a variable was filled in.
 fn may_be_secret(path: &str) -> bool {
-    const PATHS: [&str; 6] =
-        ["environment", "logging.options", "command", "entrypoint", "healthcheck", "labels"];
+    const PATHS: [&str; 7] = [
+        "environment",
+        "secrets",
+        "logging.options",
+        "command",
+        "entrypoint",
+        "healthcheck",
+        "labels",
+    ];
     let is_at = |start: &str| path.strip_prefix(start).is_some_and(|rest| !starts_a_name(rest));
     PATHS.into_iter().any(is_at) || path.contains(".headers") || path.contains(".exec")
 }

@@ -52,6 +52,7 @@ pub async fn desired(
         allow_delete_all: deletion,
         host: globals.host(),
         policy: Some(globals.policy()),
+        age_identity: globals.age.identity(),
     };
     let source = GitSource::open(&globals.state_dir, options).await?;
     if until == Until::Converged || !source.has_commit() {
@@ -111,9 +112,8 @@ pub fn source(
 ) -> Result<(FileSource, PathBuf), CommandError> {
     let path = std::path::absolute(file)
         .map_err(|source| CommandError::Unreadable { path: file.to_owned(), source })?;
-    let source = FileSource::new(file, globals.env_file.clone(), deletion, globals.host())
-        .under(globals.policy());
-    Ok((source, path))
+    let source = FileSource::new(file, globals.env_file.clone(), deletion, globals.host());
+    Ok((source.with_age_identity(globals.age.identity()).under(globals.policy()), path))
 }
 
 /// Returns the stack that this file declared when it was last valid, if the state

@@ -27,6 +27,7 @@ mod retry;
 mod rollback;
 mod run;
 mod screen;
+mod secret_args;
 mod session;
 mod status;
 mod telemetry;

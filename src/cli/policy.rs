@@ -23,10 +23,20 @@ use crate::{
 /// Where the policy of a host is, unless somebody says otherwise.
 const DEFAULT_POLICY: &str = "/etc/quaymaster/policy.yaml";
 
+/// Where the policy of this host is.
+#[derive(Clone, Debug, Args)]
+pub struct PolicyArg {
+    /// What this host lets run: registries, signatures, container options. Without it,
+    /// /etc/quaymaster/policy.yaml is read, if there is one
+    #[arg(long, global = true, value_name = "FILE", env = "QUAYMASTER_POLICY")]
+    #[arg(hide_env_values = true)]
+    pub policy: Option<PathBuf>,
+}
+
 impl Globals {
     /// Returns where the policy of this host is.
     pub fn policy(&self) -> PolicyFile {
-        match &self.policy {
+        match &self.policy.policy {
             Some(path) => PolicyFile::Named(path.clone()),
             None => PolicyFile::IfThere(PathBuf::from(DEFAULT_POLICY)),
         }
@@ -84,7 +94,8 @@ pub async fn check(globals: &Globals, args: &PolicyCheckArgs) -> Result<Exit, Co
         Err(problem) => return refused(globals, args, problem),
     };
     let (source, _) = source(globals, &args.file.file, AllowDeleteAll::Yes)?;
-    let stack = match source.load().await {
+    // Their values are the host's, and no rule is about them.
+    let stack = match source.without_secrets().load().await {
         Ok(stack) => stack,
         Err(problem) => return refused(globals, args, problem),
     };

@@ -78,6 +78,7 @@ impl Session {
         let (waker, wakes) = wakes();
         let options = docker::Options {
             max_pulls: usize::from(args.max_pulls),
+            secrets_dir: args.secrets.secrets_dir.clone(),
             wake: waking_with_echoes(&waker, Wake::Engine),
             ..docker::Options::default()
         };

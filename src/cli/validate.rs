@@ -3,18 +3,20 @@
 use serde_json::json;
 
 use super::{
-    args::{FileArg, Globals, Output},
+    args::{Globals, Output},
     error::CommandError,
     exit::Exit,
     in_force::source,
     print,
+    secret_args::ValidateArgs,
 };
 use crate::{domain::manifest::AllowDeleteAll, ports::Source};
 
 /// Reads the file as a controller would, and says what it declares.
-pub async fn validate(globals: &Globals, args: &FileArg) -> Result<Exit, CommandError> {
+pub async fn validate(globals: &Globals, args: &ValidateArgs) -> Result<Exit, CommandError> {
     // A file without services is well formed; whether it is meant is for `run`.
-    let (source, path) = source(globals, &args.file, AllowDeleteAll::Yes)?;
+    let (source, path) = source(globals, &args.file.file, AllowDeleteAll::Yes)?;
+    let source = if args.without_secrets { source.without_secrets() } else { source };
     match (source.load().await, globals.output()) {
         (Ok(stack), Output::Json) => {
             let services: Vec<_> = stack.services.keys().collect();
@@ -34,7 +36,7 @@ pub async fn validate(globals: &Globals, args: &FileArg) -> Result<Exit, Command
                 true => String::new(),
                 false => format!(", {} for this host ({})", stack.services.len(), globals.host()),
             };
-            let file = args.file.display();
+            let file = args.file.file.display();
             print::write(&format!("{file} is valid: stack {}, {services}{here}\n", stack.name))?;
             Ok(Exit::Done)
         }

@@ -140,6 +140,8 @@ where
         self.leave_proxy().await;
         let (seen, plan, now) = self.decide().await;
         self.say_changes(&plan);
+        let secrets = plan::secret_files(&self.stack, &seen, &self.memory, &plan);
+        self.ports.engine.keep_secrets(&secrets);
         let steps = self.begin(&plan).await;
         let pass = Pass {
             steps,

@@ -137,6 +137,11 @@ pub(super) fn read(labels: &HashMap<String, String>) -> Result<Identity, BadLabe
     })
 }
 
+/// Returns the release that a container runs, by its labels.
+pub(super) fn release(labels: &HashMap<String, String>) -> Option<ReleaseId> {
+    ReleaseId::try_from(labels.get(RELEASE)?.clone()).ok()
+}
+
 /// Reads which networks are still to be joined; none without the label.
 pub(super) fn late_networks(labels: &HashMap<String, String>) -> Result<LateNetworks, BadLabels> {
     let Some(json) = labels.get(LATE_NETWORKS) else { return Ok(LateNetworks::new()) };

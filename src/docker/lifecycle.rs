@@ -6,7 +6,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use bollard::{
-    models::{ContainerInspectResponse, ContainerUpdateBody, NetworkConnectRequest},
+    models::{ContainerInspectResponse, ContainerUpdateBody, MountPoint, NetworkConnectRequest},
     query_parameters::{
         CreateContainerOptionsBuilder, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
         StopContainerOptionsBuilder,
@@ -64,6 +64,10 @@ impl Docker {
 
     pub(super) async fn create_replica(&self, new: &NewContainer) -> Result<(), Failure> {
         self.refuse_beside_compose(new).await?;
+        let release = &new.release;
+        self.secrets
+            .put(&release.id, &release.spec.secrets)
+            .map_err(|error| error.into_failure(&creating(new)))?;
         let networks = new.release.spec.networks.iter().map(|joined| joined.network.as_str());
         let created = self.unambiguously(networks, || self.try_create(new)).await;
         let Err(error) = created else { return Ok(()) };
@@ -81,7 +85,7 @@ impl Docker {
 
     async fn try_create(&self, new: &NewContainer) -> Result<(), CallError> {
         let options = CreateContainerOptionsBuilder::new().name(&new.name).build();
-        let body = spec::create_body(&self.stack, new, self.api);
+        let body = spec::create_body(&self.stack, new, self.api, &self.secrets);
         let created =
             within(CALL_DEADLINE, self.client.create_container(Some(options), body)).await?;
         for warning in created.warnings {
@@ -121,6 +125,11 @@ impl Docker {
         let joined =
             seen.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
         let labels = seen.config.and_then(|config| config.labels).unwrap_or_default();
+        if seen.mounts.iter().flatten().any(|mount| self.is_of_secrets(mount)) {
+            let release = labels::release(&labels);
+            let put_back = release.map_or(Ok(()), |release| self.secrets.put_back(&release));
+            put_back.map_err(|error| error.into_failure(DOING))?;
+        }
         let late = labels::late_networks(&labels).map_err(|why| Failure {
             kind: FailureKind::Refused,
             message: format!("cannot {DOING}: {why}"),
@@ -137,6 +146,10 @@ impl Docker {
             let kind = failure::of_start(&error);
             error.into_failure(kind, DOING)
         })
+    }
+
+    fn is_of_secrets(&self, mount: &MountPoint) -> bool {
+        mount.source.as_ref().is_some_and(|source| self.secrets.holds(source))
     }
 
     /// Joins a network that the engine would not take at creation. It is part of

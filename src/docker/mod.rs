@@ -6,7 +6,7 @@
 //! `spec` and `subnet` translate, purely; `lifecycle`, `network` and
 //! `host` make the calls; `pull` works in the background with credentials
 //! and reads refusals in `pull_failure`; `image` holds our mark on images;
-//! `events` wakes; `exec` and `logs` look into a container.
+//! `secrets` keeps what is mounted; `events` wakes; `exec` and `logs` look into a container.
 //!
 //! Deliberately absent: any decision. A call does what it is asked, idempotently,
 //! and tells in Docker's words what it could not do.
@@ -35,6 +35,7 @@ mod pull;
 mod pull_failure;
 mod pull_progress;
 mod pulls;
+mod secrets;
 mod spec;
 mod subnet;
 
@@ -54,7 +55,7 @@ use crate::{
         snapshot::{Failure, Host, Listed},
         stack::{NetworkSpec, VolumeSpec},
     },
-    plan::NewContainer,
+    plan::{NewContainer, SecretFiles},
     ports::{Engine, Exec},
 };
 
@@ -65,6 +66,8 @@ use failure::{CallError, within};
 pub use logs::{LogLine, LogStream, Tail};
 use one_at_a_time::OneAtATime;
 use pulls::Pulls;
+pub use secrets::SECRETS_DIR;
+use secrets::SecretsFolder;
 
 /// What is called when it is worth looking at the engine again.
 pub type Wake = Arc<dyn Fn() + Send + Sync>;
@@ -81,6 +84,8 @@ pub struct Options {
     pub pull_idle_timeout: Duration,
     /// The folder with Docker's `config.json`; None pulls without credentials.
     pub docker_config: Option<PathBuf>,
+    /// The folder, in memory, that containers' secret files are put into.
+    pub secrets_dir: PathBuf,
     /// Called on Docker's events, and as pulls go on and end.
     pub wake: Wake,
 }
@@ -92,6 +97,7 @@ impl Default for Options {
             max_pulls: 2,
             pull_idle_timeout: Duration::from_secs(5 * 60),
             docker_config: crate::credentials::default_folder(),
+            secrets_dir: PathBuf::from(SECRETS_DIR),
             wake: Arc::new(|| ()),
         }
     }
@@ -106,6 +112,7 @@ pub struct Docker {
     is_local: bool,
     wake: Wake,
     pulls: Pulls,
+    secrets: SecretsFolder,
     /// Docker answers 304, "it runs", to a start during a stop: the operations
     /// of one container wait for one another.
     containers_in_hand: OneAtATime<ContainerId>,
@@ -125,7 +132,9 @@ impl Docker {
     pub async fn connect(stack: &StackName, options: Options) -> Result<Docker, ConnectError> {
         let connection = connection::connect(options.host.as_deref()).await?;
         let pulls = Pulls::new(&connection, stack, &options);
+        let elsewhere = (!connection.is_local).then(|| connection.endpoint.clone());
         Ok(Docker {
+            secrets: SecretsFolder::new(&options.secrets_dir, stack, elsewhere),
             endpoint: connection.endpoint,
             client: connection.client,
             stack: stack.clone(),
@@ -176,6 +185,10 @@ impl Engine for Docker {
 
     async fn create_volume(&self, name: &str, spec: &VolumeSpec) -> Result<(), Failure> {
         self.ensure_volume(name, spec).await
+    }
+
+    fn keep_secrets(&self, files: &SecretFiles<'_>) {
+        self.secrets.keep(files);
     }
 
     async fn create(&self, new: &NewContainer) -> Result<(), Failure> {

@@ -11,13 +11,13 @@ use std::{net::IpAddr, time::Duration};
 
 use crate::{
     domain::{
-        ContainerSpec, ServiceName, StackName,
+        ContainerSpec, Release, ServiceName, StackName,
         release::{Healthcheck, MountSource, NetworkAttachment, RestartPolicy},
     },
     plan::NewContainer,
 };
 
-use super::{ApiVersion, labels, labels::LateNetworks};
+use super::{ApiVersion, SecretsFolder, labels, labels::LateNetworks};
 
 /// Returns the body that creates `new`, with restart policy `no`: a start that
 /// fails must be seen, not hidden behind the engine's own retries.
@@ -25,6 +25,7 @@ pub(super) fn create_body(
     stack: &StackName,
     new: &NewContainer,
     api: ApiVersion,
+    secrets: &SecretsFolder,
 ) -> ContainerCreateBody {
     let spec = &new.release.spec;
     let (now, late) = networks_by_time(spec, api);
@@ -56,7 +57,10 @@ pub(super) fn create_body(
                     .collect(),
             ),
         }),
-        host_config: Some(host_config(spec, &new.hosts)),
+        host_config: Some(HostConfig {
+            mounts: Some(mounts(&new.release, secrets)),
+            ..host_config(spec, &new.hosts)
+        }),
         ..Default::default()
     }
 }
@@ -157,7 +161,6 @@ fn host_config(spec: &ContainerSpec, hosts: &BTreeMap<ServiceName, IpAddr>) -> H
         network_mode: spec.networks.first().map(|first| first.network.clone()),
         restart_policy: Some(restart_policy(RestartPolicy::No)),
         binds: Some(spec.mounts.iter().filter_map(bind).collect()),
-        mounts: Some(spec.mounts.iter().filter_map(mount).collect()),
         tmpfs: Some(spec.tmpfs.clone().into_iter().collect()),
         port_bindings: Some(port_bindings(spec)),
         nano_cpus: resources
@@ -225,6 +228,20 @@ fn mount(mount: &crate::domain::release::Mount) -> Option<Mount> {
     })
 }
 
+/// Returns the mounts in Docker's long form: those that need it, and the secret files,
+/// whose missing source must be an error and not a new folder.
+fn mounts(release: &Release, secrets: &SecretsFolder) -> Vec<Mount> {
+    let spec = &release.spec;
+    let of_secrets = secrets.places(&release.id, &spec.secrets).map(|(path, target, _)| Mount {
+        target: Some(target.to_owned()),
+        source: Some(path.to_string_lossy().into_owned()),
+        typ: Some(MountType::BIND),
+        read_only: Some(true),
+        ..Default::default()
+    });
+    spec.mounts.iter().filter_map(mount).chain(of_secrets).collect()
+}
+
 fn has_colon(mount: &crate::domain::release::Mount) -> bool {
     match &mount.source {
         MountSource::Bind(source) => source.contains(':') || mount.target.contains(':'),
@@ -246,6 +263,8 @@ fn port_bindings(spec: &ContainerSpec) -> PortMap {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::docker::tests::new_container;
 
@@ -265,7 +284,9 @@ mod tests {
             retries: None,
         });
         let api = ApiVersion::parse(api).expect("a version");
-        create_body(&"shop".parse().expect("a name"), &new, api)
+        let stack = "shop".parse().expect("a name");
+        let secrets = SecretsFolder::new(Path::new("/run/secrets"), &stack, None);
+        create_body(&stack, &new, api, &secrets)
     }
 
     fn endpoints(body: &ContainerCreateBody) -> BTreeSet<&str> {

@@ -37,7 +37,7 @@ pub use policy::HostPolicy;
 pub use probe::{Probe, ProbeCheck};
 pub use release::{ContainerSpec, Fingerprint, Release, ReleaseId};
 pub use route::{Backend, Inside, Preview, Route, RouteState, RouteTable};
-pub use secret::Secret;
+pub use secret::{Secret, SecretBytes, SecretFile};
 pub use service::{DependsOn, Failover, Rollout, Service, ServiceKind, SlotChoice, Strategy};
 pub use signature::{SignatureWanted, SignedImage};
 pub use slot::Slot;

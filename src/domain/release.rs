@@ -11,7 +11,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::{Commit, Digest, ImageId, ImageRef, Secret};
+use super::{Commit, Digest, ImageId, ImageRef, Secret, SecretFile};
 
 /// The first twelve hexadecimal digits of a release's fingerprint.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -143,6 +143,11 @@ pub struct ContainerSpec {
     pub init: Option<bool>,
     pub shm_size_bytes: Option<i64>,
     pub security_opt: Vec<String>,
+    /// Absolute path in the container → the secret that is mounted there. Those given
+    /// as variables are in `environment`.
+    // What is not said leaves the fingerprint as it was before it could be said.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: BTreeMap<String, SecretFile>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

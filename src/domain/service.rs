@@ -53,9 +53,10 @@ impl Service {
     }
 
     /// Returns every value that must not be shown.
-    pub fn secrets(&self) -> impl Iterator<Item = &Secret> {
-        let jobs = self.gates().filter_map(Gate::job);
-        self.spec.environment.values().chain(jobs.flat_map(|job| job.environment.values()))
+    pub fn secrets(&self) -> impl Iterator<Item = Secret> {
+        let jobs = self.gates().filter_map(Gate::job).flat_map(|job| job.environment.values());
+        let files = self.spec.secrets.values().map(|file| file.content.as_text());
+        self.spec.environment.values().chain(jobs).cloned().chain(files)
     }
 
     fn gates(&self) -> impl Iterator<Item = &Gate> {

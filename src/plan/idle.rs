@@ -78,7 +78,7 @@ pub fn raise(view: &View, aim: &Aim, dependencies: &Dependencies, draft: &mut Dr
             hold,
             of: HoldOf::Standby,
             log_of: failing.log_of,
-            secrets: view.service.secrets().cloned().collect(),
+            secrets: view.service.secrets().collect(),
         })));
         return;
     }

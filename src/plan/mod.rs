@@ -19,6 +19,7 @@
 //! | `upstreams` | slots that are elsewhere |
 //! | `signed` | what a new release's image must carry |
 //! | `orphans`, `retain`, `prune` | what nothing declares or needs any more |
+//! | `secrets` | which secret files have to be in place |
 //! | `drain` | whether a request can still be in flight to a replica |
 //! | `watch` | what is remembered of each container |
 //! | `remember` | what the next pass has to know and cannot observe |
@@ -43,6 +44,7 @@ mod remember;
 mod retain;
 mod rolling;
 mod routing;
+mod secrets;
 mod signed;
 mod standing;
 mod step;
@@ -63,6 +65,7 @@ pub use check::{Violation, check};
 pub use drain::Count;
 pub use operator::{Refusal, promote, retry, rollback};
 pub use remember::{intend, remember};
+pub use secrets::{SecretFiles, secret_files};
 pub use signed::subject as signature_subject;
 pub use step::{Flip, NewContainer, NewHold, Step};
 pub use waiting::WaitingOn;
@@ -257,7 +260,7 @@ fn hold(view: &View, course: &Course, failing: &verdict::Failing) -> Step {
     };
     // What runs elsewhere keeps its log to itself.
     let log_of = failing.log_of.clone().filter(|_| view.service.upstreams.is_none());
-    let secrets = view.service.secrets().cloned().collect();
+    let secrets = view.service.secrets().collect();
     let of = HoldOf::Declared;
     Step::Hold(Box::new(NewHold { service: view.service.name.clone(), hold, of, log_of, secrets }))
 }

@@ -119,11 +119,14 @@ pub struct NewHold {
 const SHORTEST_SECRET: usize = 6;
 
 impl NewHold {
-    /// Returns a line of the log without the values of the service's environment:
-    /// a program that cannot start likes to print what it was given.
+    /// Returns a line of the log without the values of the service's environment and
+    /// secrets: a program that cannot start likes to print what it was given.
     pub fn scrub(&self, line: &str) -> String {
+        // A log has a value of several lines, a key for one, line by line.
+        let whole = self.secrets.iter().map(Secret::reveal);
+        let lines = self.secrets.iter().flat_map(|value| value.reveal().lines().map(str::trim));
+        let mut values: Vec<&str> = whole.chain(lines).collect();
         // Longest first, so that a value which contains another leaves no rest.
-        let mut values: Vec<&str> = self.secrets.iter().map(Secret::reveal).collect();
         values.retain(|value| value.len() >= SHORTEST_SECRET);
         values.sort_by_key(|value| std::cmp::Reverse(value.len()));
         values.into_iter().fold(line.to_owned(), |line, value| line.replace(value, "(hidden)"))

@@ -27,7 +27,7 @@ use crate::{
         },
         stack::{NetworkSpec, ProxyConfig, VolumeSpec},
     },
-    plan::NewContainer,
+    plan::{NewContainer, SecretFiles},
     ports::{Clock, Engine, Gatekeeper, Ledger, ProbeTarget, Prober, Proxy, Source, Verifier},
 };
 
@@ -252,6 +252,9 @@ impl Engine for SimPort {
         }
         seen
     }
+
+    /// Files are nothing that the simulated world has.
+    fn keep_secrets(&self, _files: &SecretFiles<'_>) {}
 
     async fn host(&self) -> Result<Host, Failure> {
         let read = |world: &mut World| {

@@ -21,7 +21,7 @@ pub enum DesiredState {
 
 /// What tells of changes, for as long as it lives.
 pub struct Watch {
-    _files: Option<FileWatch>,
+    _files: FileWatch,
     following: Option<Following>,
 }
 
@@ -48,10 +48,10 @@ impl DesiredState {
     pub fn watch(&self, edited: Wake, moved: Wake) -> Watch {
         match self {
             DesiredState::File { source, .. } => {
-                Watch { _files: Some(source.watch(edited)), following: None }
+                Watch { _files: source.watch(edited), following: None }
             }
             DesiredState::Git { source, interval } => Watch {
-                _files: source.watch_env_files(edited),
+                _files: source.watch_host_files(edited),
                 following: Some(source.follow(*interval, moved)),
             },
         }

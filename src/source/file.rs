@@ -10,7 +10,7 @@ use std::{
 use crate::{
     domain::{
         HostIdentity, Stack,
-        manifest::{self, AllowDeleteAll, Input, PolicyInForce},
+        manifest::{self, AllowDeleteAll, Holds, Input, PolicyInForce, Unread},
     },
     ports::Source,
 };
@@ -19,6 +19,7 @@ use super::{
     policy::{PolicyFile, real_path},
     stable::{self, Content},
     variables::{Variables, read_bounded},
+    vault::{AgeIdentity, HostVault, Values, read_settled},
     watch::{FileWatch, LOOK_EVERY, Wake},
 };
 
@@ -29,6 +30,8 @@ pub struct FileSource {
     allow_delete_all: AllowDeleteAll,
     host: HostIdentity,
     policy: Option<PolicyFile>,
+    age_identity: AgeIdentity,
+    values: Values,
     /// What was read last, so that an idle pass asks only for the file's stamp.
     known: Mutex<Option<Content>>,
     /// Every file that the last load read or wanted: what to watch.
@@ -85,6 +88,8 @@ impl FileSource {
             allow_delete_all,
             host,
             policy: None,
+            age_identity: AgeIdentity::default(),
+            values: Values::Asked,
             known: Mutex::default(),
             concerned: Arc::new(Mutex::new(concerned)),
         }
@@ -95,6 +100,17 @@ impl FileSource {
     pub fn under(self, policy: PolicyFile) -> FileSource {
         lock(&self.concerned).insert(policy.path().to_owned());
         FileSource { policy: Some(policy), ..self }
+    }
+
+    /// Decrypts with this identity, instead of the one in the usual place.
+    pub fn with_age_identity(self, age_identity: AgeIdentity) -> FileSource {
+        FileSource { age_identity, ..self }
+    }
+
+    /// Asks for no value of a secret: what is loaded then is good for a check of the file,
+    /// and for nothing else.
+    pub fn without_secrets(self) -> FileSource {
+        FileSource { values: Values::NotAsked, ..self }
     }
 
     /// Calls `wake` soon after one of the files changes that the desired state
@@ -127,11 +143,23 @@ impl FileSource {
             lock(&concerned).insert(path.clone());
             read_within(&base_dir, &path)
         };
+        let read_secret = |path: &Path, holds| {
+            let path = base_dir.join(path);
+            lock(&concerned).insert(path.clone());
+            read_secret_within(&base_dir, &path, holds)
+        };
+        let vault = HostVault {
+            identity: &self.age_identity,
+            inside: &read_secret,
+            concerned: &concerned,
+            values: self.values,
+        };
         let stack = manifest::parse(&Input {
             file_name: &self.path.display().to_string(),
             text,
             variables: &variables,
             read_file: &read_file,
+            vault: &vault,
             base_dir: &base_dir,
             allow_delete_all: self.allow_delete_all,
             host: &self.host,
@@ -162,11 +190,24 @@ fn base_dir(path: &Path) -> PathBuf {
 /// Reads a file that the desired state names; one that lies outside `folder`,
 /// also by way of a symlink, is refused.
 fn read_within(folder: &Path, path: &Path) -> io::Result<Vec<u8>> {
+    stays_within(folder, path)?;
+    read_bounded(path)
+}
+
+fn read_secret_within(folder: &Path, path: &Path, holds: Holds) -> Result<Vec<u8>, Unread> {
+    match stays_within(folder, path) {
+        Ok(()) => read_settled(path, holds),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Unread::Missing),
+        Err(error) => Err(Unread::Unreadable(error.to_string())),
+    }
+}
+
+fn stays_within(folder: &Path, path: &Path) -> io::Result<()> {
     if !fs::canonicalize(path)?.starts_with(fs::canonicalize(folder)?) {
         let text = format!("it leads out of {}", folder.display());
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
     }
-    read_bounded(path)
+    Ok(())
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -6,8 +6,8 @@ use std::{
 };
 
 use crate::domain::{
-    HostIdentity, HostPolicy,
-    manifest::{self, AllowDeleteAll, Input},
+    HostPolicy,
+    manifest::{self, PolicyInput},
 };
 
 use super::variables::read_bounded;
@@ -44,15 +44,11 @@ impl PolicyFile {
             }
         };
         let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-        let read = manifest::parse_policy(&Input {
+        let read = manifest::parse_policy(&PolicyInput {
             file_name: &path.display().to_string(),
             text: &text,
-            variables: &|_| None,
-            read_file: &read_bounded,
             base_dir: absolute.parent().unwrap_or(Path::new("/")),
-            allow_delete_all: AllowDeleteAll::Yes,
-            host: &HostIdentity::default(),
-            policy: None,
+            read_key: &read_bounded,
         });
         read.map(Some).map_err(|report| report.to_string())
     }

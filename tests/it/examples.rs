@@ -48,6 +48,38 @@ fn every_stack_we_ship_is_valid() {
     }
 }
 
+/// With what its comment says to make, beside it and on the host.
+#[test]
+fn the_secrets_example_is_valid() {
+    use age::secrecy::ExposeSecret as _;
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().expect("a folder can be made");
+    let at = |name: &str| dir.path().join(name);
+    let identity = age::x25519::Identity::generate();
+    let encrypted = age::encrypt_and_armor(&identity.to_public(), b"a key").expect("encrypted");
+    fs::write(at("session_key.age"), encrypted).expect("writable");
+    for (name, content) in
+        [("db_password", "a password\n"), ("age.key", identity.to_string().expose_secret())]
+    {
+        fs::write(at(name), content).expect("writable");
+        fs::set_permissions(at(name), fs::Permissions::from_mode(0o600)).expect("ours");
+    }
+    fs::copy(root().join("examples/secrets/shop.yaml"), at("shop.yaml")).expect("writable");
+    // Where there are no secrets, as in CI.
+    run(Command::new(env!("CARGO_BIN_EXE_quaymaster"))
+        .args(["validate", "--without-secrets"])
+        .arg(root().join("examples/secrets/shop.yaml")));
+    let output = Command::new(env!("CARGO_BIN_EXE_quaymaster"))
+        .args(["validate", "--age-identity"])
+        .arg(at("age.key"))
+        .arg(at("shop.yaml"))
+        .env("SHOP_SECRETS", dir.path())
+        .env("SMTP_PASSWORD", "not a real one")
+        .output()
+        .expect("quaymaster runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
 #[test]
 fn every_stack_of_the_readme_is_valid() {
     let readme = fs::read_to_string(root().join("README.md")).expect("it is there");

@@ -5,6 +5,7 @@
 //! quaymaster-demo          serve, told by the environment (see `behaviour.rs`)
 //! quaymaster-demo check    exit 0 if the server beside it is healthy: for exec probes
 //! quaymaster-demo job      exit with EXIT_CODE after EXIT_AFTER: for one-shot services
+//! quaymaster-demo cat FILE… print files, such as its secrets
 //! quaymaster-demo get URL  print one answer: for scripts on a machine without curl
 //! quaymaster-demo load URL count answers and failures: for examples and tests
 //! ```
@@ -26,8 +27,7 @@ use std::process::ExitCode;
 
 use behaviour::Behaviour;
 
-const USAGE: &str =
-    "usage: quaymaster-demo [serve | check [PATH] | job | get URL | load URL [OPTION]…]";
+const USAGE: &str = "usage: quaymaster-demo [serve | check [PATH] | job | cat FILE… | get URL | load URL [OPTION]…]";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
@@ -37,6 +37,7 @@ fn main() -> ExitCode {
         None | Some("serve") => serve::serve(Behaviour::from_environment()),
         Some("check") => check::check(&Behaviour::from_environment(), rest.first()),
         Some("job") => serve::job(&Behaviour::from_environment()),
+        Some("cat") => cat(&rest),
         Some("get") => load::get(&rest),
         Some("load") => load::load(&rest),
         Some("--help" | "-h" | "help") => {
@@ -48,4 +49,18 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// Prints files one after the other, each ended by a line break.
+fn cat(files: &[String]) -> ExitCode {
+    for file in files {
+        match std::fs::read(file) {
+            Ok(content) => println!("{}", String::from_utf8_lossy(&content).trim_end()),
+            Err(error) => {
+                eprintln!("{file}: {error}");
+                return ExitCode::FAILURE;
+            }
+        }
+    }
+    ExitCode::SUCCESS
 }

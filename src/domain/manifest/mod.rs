@@ -20,6 +20,7 @@ mod environment;
 mod fields;
 mod gate_check;
 mod gates;
+mod granted;
 mod headers;
 mod hosts;
 mod image;
@@ -40,6 +41,7 @@ mod resources;
 mod rollout;
 mod rollout_group;
 mod route;
+mod secrets;
 mod service;
 mod shell_words;
 mod slot_edit;
@@ -48,6 +50,7 @@ mod top;
 mod unsupported;
 mod upstreams;
 mod url;
+mod vault;
 mod yaml;
 
 use std::{
@@ -61,10 +64,11 @@ use report::Flaw;
 use yaml::Span;
 
 pub use env_file::{BadEnvFile, read_env_file};
-pub use policy_file::parse_policy;
+pub use policy_file::{PolicyInput, parse_policy};
 pub use quantity::duration;
 pub use report::{Problem, Report};
 pub use slot_edit::{SlotNotEdited, with_slot};
+pub use vault::{Holds, MAX_SECRET_BYTES, Undecrypted, Unread, Vault};
 
 /// The largest file that is read, in bytes.
 pub const MAX_FILE_BYTES: usize = 1 << 20;
@@ -80,6 +84,8 @@ pub struct Input<'a> {
     /// file and never leads out of it by `..`. Following symbolic links out of
     /// the folder is for the closure to refuse.
     pub read_file: &'a dyn Fn(&Path) -> io::Result<Vec<u8>>,
+    /// Where `secrets:` come from.
+    pub vault: &'a dyn Vault,
     /// The absolute folder of the file, against which relative paths resolve.
     pub base_dir: &'a Path,
     pub allow_delete_all: AllowDeleteAll,

@@ -4,10 +4,13 @@
 //! every one at once, each with its line, column and mend. A key that is not known
 //! is refused, because a rule that is misspelt would protect nobody.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use crate::domain::{
-    HostPolicy,
+    HostIdentity, HostPolicy,
     policy::{
         AllowedMount, ContainerRules, DigestRule, ImagePrefix, MountAccess, MountPlace, Permission,
     },
@@ -15,7 +18,7 @@ use crate::domain::{
 };
 
 use super::{
-    Input, Report, container,
+    AllowDeleteAll, Holds, Input, Report, Undecrypted, Unread, Vault, container,
     fields::{Fields, NO_REFUSALS, Refusals, refuse_name},
     mounts::resolved,
     reader::{Reader, Text},
@@ -38,13 +41,48 @@ const CONTAINER_REFUSALS: Refusals = Refusals {
     ],
 };
 
-/// Reads a policy file. Of `input`, the file's name, text and folder count, and
-/// `read_file`, which is asked for the files of keys by their absolute paths.
+/// A policy has no secrets.
+struct NoVault;
+
+impl Vault for NoVault {
+    fn read(&self, _path: &Path, _holds: Holds) -> Result<Vec<u8>, Unread> {
+        Err(Unread::Missing)
+    }
+
+    fn decrypt(&self, _encrypted: &[u8]) -> Result<Vec<u8>, Undecrypted> {
+        Err(Undecrypted::NotAge)
+    }
+}
+
+/// A policy file, and what it refers to.
+pub struct PolicyInput<'a> {
+    /// What reports call the file.
+    pub file_name: &'a str,
+    pub text: &'a [u8],
+    /// The absolute folder of the file, against which the paths of keys resolve.
+    pub base_dir: &'a Path,
+    /// Reads a key's file by its absolute path.
+    pub read_key: &'a dyn Fn(&Path) -> io::Result<Vec<u8>>,
+}
+
+/// Reads a policy file.
 ///
 /// # Errors
 ///
 /// Everything that is wrong with the file, in the order of its lines.
-pub fn parse_policy(input: &Input<'_>) -> Result<HostPolicy, Report> {
+pub fn parse_policy(policy: &PolicyInput<'_>) -> Result<HostPolicy, Report> {
+    let host = HostIdentity::default();
+    let input = &Input {
+        file_name: policy.file_name,
+        text: policy.text,
+        variables: &|_| None,
+        read_file: policy.read_key,
+        vault: &NoVault,
+        base_dir: policy.base_dir,
+        allow_delete_all: AllowDeleteAll::No,
+        host: &host,
+        policy: None,
+    };
     let source = match super::readable(input.text) {
         Ok(source) => source,
         Err(flaw) => return Err(Report::new(input.file_name, "", None, vec![flaw])),

@@ -12,7 +12,10 @@ use miette::{
 };
 use serde::Serialize;
 
-use super::yaml::{Node, Span, Value};
+use super::{
+    fields::nearest,
+    yaml::{Entry, Node, Span, Value},
+};
 
 /// The most problems that one report lists.
 const MAX_PROBLEMS: usize = 50;
@@ -24,8 +27,13 @@ const EXCERPT_CHARACTERS: usize = 100;
 const QUOTED_CHARACTERS: usize = 60;
 
 /// Keys whose values may be secret, wherever they stand.
-const SECRET_KEYS: [&str; 6] =
-    ["environment", "headers", "driver_opts", "options", "header", "url"];
+const SECRET_KEYS: [&str; 7] =
+    ["environment", "headers", "driver_opts", "options", "header", "url", "secrets"];
+
+/// What is in the name of a key that somebody keeps a secret under, though there is no
+/// such key.
+const TELLING_NAMES: [&str; 6] =
+    ["password", "passwd", "secret", "token", "credential", "private_key"];
 
 /// Those of them that hold a list at most by mistake: what stands right below, as
 /// deep, is another key.
@@ -206,7 +214,9 @@ fn hide_secrets(node: &Node, source: &str, hidden: &mut Vec<Span>) {
         Value::List(items) => items.iter().for_each(|item| hide_secrets(item, source, hidden)),
         Value::Map(map) => {
             for entry in &map.entries {
-                if SECRET_KEYS.contains(&entry.key.as_str()) {
+                if let ("secrets", Value::Map(secrets)) = (&*entry.key, &entry.value.value) {
+                    hide_declared(&secrets.entries, source, hidden);
+                } else if may_be_secret(entry) {
                     hide_values(&entry.value, source, hidden);
                 } else {
                     hide_secrets(&entry.value, source, hidden);
@@ -216,9 +226,37 @@ fn hide_secrets(node: &Node, source: &str, hidden: &mut Vec<Span>) {
     }
 }
 
+/// Of declared secrets, paths may be seen.
+fn hide_declared(secrets: &[Entry], source: &str, hidden: &mut Vec<Span>) {
+    for secret in secrets {
+        match &secret.value.value {
+            Value::Map(map) => map
+                .entries
+                .iter()
+                .filter(|entry| !matches!(&*entry.key, "file" | "age_file"))
+                .for_each(|entry| hide_values(&entry.value, source, hidden)),
+            Value::Scalar(_) | Value::List(_) => hide_values(&secret.value, source, hidden),
+        }
+    }
+}
+
+fn may_be_secret(entry: &Entry) -> bool {
+    // A service's list of secrets holds their names.
+    let holds_names = entry.key == "secrets" && matches!(entry.value.value, Value::List(_));
+    let key = entry.key.to_lowercase();
+    let is_telling = || TELLING_NAMES.iter().any(|name| key.contains(name));
+    // Misspelt, it holds the same.
+    let is_meant = || key == "env" || nearest(&key, SECRET_KEYS.into_iter()).is_some();
+    !holds_names && (is_telling() || is_meant())
+}
+
 fn hide_values(node: &Node, source: &str, hidden: &mut Vec<Span>) {
     match &node.value {
-        Value::Scalar(_) => hidden.push(node.span),
+        Value::Scalar(_) => {
+            // The span of a block goes on to where the next key stands.
+            let written = source[node.span.start..node.span.end].trim_end();
+            hidden.push(Span { start: node.span.start, end: node.span.start + written.len() });
+        }
         Value::Map(map) => {
             map.entries.iter().for_each(|entry| hide_values(&entry.value, source, hidden));
         }
@@ -275,7 +313,8 @@ impl<'s> Lines<'s> {
     }
 
     /// Returns what is shown of the line of `at`: a window around the fault,
-    /// with everything blotted out that may be secret and is not itself at fault.
+    /// with everything blotted out that may be secret. Of a value, only a piece that is
+    /// at fault, such as a variable in it, is no secret.
     fn excerpt(&self, at: &Position, fault: Span, hidden: &[Span]) -> Excerpt {
         let window = self.window(at, fault);
         // A file may hold very many secrets; few stand in the window.
@@ -284,10 +323,16 @@ impl<'s> Lines<'s> {
             .filter(|span| span.start < window.end && window.start < span.end)
             .collect();
         let within = |span: &Span, offset: usize| (span.start..span.end).contains(&offset);
+        let is_piece_of = |span: &Span| {
+            let length = |span: &Span| span.end - span.start;
+            span.start <= fault.start && fault.end <= span.end && length(&fault) < length(span)
+        };
         let mut text = String::with_capacity(window.end - window.start);
         for (index, character) in self.source[window.start..window.end].char_indices() {
             let offset = window.start + index;
-            let secret = !within(&fault, offset) && near.iter().any(|span| within(span, offset));
+            let is_at_fault = within(&fault, offset);
+            let hides = |span: &Span| within(span, offset) && !(is_at_fault && is_piece_of(span));
+            let secret = near.iter().any(|span| hides(span));
             let shown = match character {
                 '\t' => '\t',
                 _ if secret => '*',

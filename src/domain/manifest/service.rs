@@ -16,6 +16,7 @@ use super::{
     environment,
     fields::{Fields, refuse_name},
     gates::{self, Place},
+    granted::{self, Wanted},
     hosts::{self, WrittenHosts},
     image, mounts, networks,
     ports::{self, Exposed, ReadPort},
@@ -25,6 +26,7 @@ use super::{
     rollout::{self, WrittenRollout},
     rollout_group::{self, WrittenGroup},
     route::{self, ReadRoute, RoutePort},
+    secrets::Secrets,
     standby, unsupported, upstreams,
     yaml::{Entry, Span},
 };
@@ -44,6 +46,7 @@ pub(super) struct Surroundings<'s> {
     pub defaults: &'s Defaults,
     pub networks: &'s mut Resources<NetworkSpec>,
     pub volumes: &'s mut Resources<VolumeSpec>,
+    pub secrets: &'s mut Secrets,
 }
 
 /// A service, and where the file says what other services are checked against.
@@ -90,6 +93,13 @@ pub(super) fn read(
     fields.get("slots");
 
     let mut spec = read_spec(reader, name, &mut fields, surroundings);
+    let is_here = hosts.as_ref().is_none_or(|hosts| hosts.include(reader.input.host));
+    let wanted = match is_here && reader.input.vault.is_open() {
+        true => Wanted::Here,
+        false => Wanted::NotHere,
+    };
+    let secrets = fields.get("secrets");
+    granted::read(reader, secrets, surroundings.secrets, wanted, &mounts, &mut spec);
     spec.resources = deploy.resources.clone();
     spec.expose = Exposed::as_docker(&exposed);
     spec.route_port = route.as_ref().map(|read| read.route.port);

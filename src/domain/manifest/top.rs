@@ -11,13 +11,13 @@ use super::{
     reader::Reader,
     report::shown,
     resources::Declared,
-    rollout, rollout_group, route,
+    rollout, rollout_group, route, secrets,
     service::{self, Defaults, Surroundings},
     yaml::{Entry, Node, Span},
 };
 
 const REFUSALS: Refusals = Refusals {
-    later: &["secrets", "failover"],
+    later: &["failover"],
     never: &[
         ("rollout_group", "write it in each service of the group"),
         ("hosts", "write it in each service that is for some hosts only"),
@@ -50,6 +50,7 @@ pub(super) fn read(reader: &mut Reader<'_>, tree: &Rc<Node>) -> Option<Stack> {
         &stack_name,
         fields.get("volumes").map(|entry| &*entry.value),
     );
+    let mut secrets = secrets::read_declared(reader, fields.get("secrets"));
     let services = fields.get("services");
     fields.finish(reader, &REFUSALS);
 
@@ -61,6 +62,7 @@ pub(super) fn read(reader: &mut Reader<'_>, tree: &Rc<Node>) -> Option<Stack> {
             defaults: &defaults.unwrap_or_default(),
             networks: &mut networks,
             volumes: &mut volumes,
+            secrets: &mut secrets,
         },
     );
     depends_on::check(reader, &read);

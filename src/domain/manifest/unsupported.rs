@@ -5,7 +5,7 @@
 use super::fields::Refusals;
 
 pub(super) const OF_A_SERVICE: Refusals = Refusals {
-    later: &["secrets", "failover"],
+    later: &["failover"],
     never: &[
         ("pre_promotion", "write it under `rollout:`"),
         ("post_promotion", "write it under `rollout:`"),

@@ -29,7 +29,7 @@ use super::{
 const MAX_UPSTREAMS: usize = 16;
 
 /// What only a service that runs here has.
-const OF_CONTAINERS: [&str; 31] = [
+const OF_CONTAINERS: [&str; 32] = [
     "image",
     "standby",
     "depends_on",
@@ -59,6 +59,7 @@ const OF_CONTAINERS: [&str; 31] = [
     "init",
     "shm_size",
     "security_opt",
+    "secrets",
     "build",
     "container_name",
 ];

@@ -19,6 +19,7 @@ mod following;
 mod remote;
 mod repository;
 mod tree;
+mod unread;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -34,7 +35,7 @@ use crate::{
     domain::{
         Commit, GitStanding, HostIdentity, HostPolicy, Stack,
         git::MAX_EARLIER,
-        manifest::{self, AllowDeleteAll, Input, PolicyInForce},
+        manifest::{self, AllowDeleteAll, Holds, Input, PolicyInForce},
     },
     ports::Source,
 };
@@ -42,11 +43,13 @@ use crate::{
 use super::{
     policy::{PolicyFile, real_path},
     variables::Variables,
+    vault::{AgeIdentity, HostVault, Values},
     watch::{FileWatch, LOOK_EVERY, Wake},
 };
 use fetch::{Branch, Fetched};
 use repository::{FOLLOWED, Repository, VALID};
 use tree::TreeError;
+use unread::Unread;
 
 pub use child::GitError;
 pub use fetch::{FetchError, Rewritten};
@@ -72,6 +75,8 @@ pub struct Options {
     pub host: HostIdentity,
     /// What this host lets run: a file of its own, never of the repository.
     pub policy: Option<PolicyFile>,
+    /// Decrypts the repository's secrets.
+    pub age_identity: AgeIdentity,
 }
 
 /// A desired-state file on a branch of a Git repository. Cheap to clone.
@@ -82,6 +87,8 @@ struct Inner {
     options: Options,
     repository: Repository,
     state: Mutex<State>,
+    /// The files of this host that the last load read secrets with.
+    of_secrets: Mutex<BTreeSet<PathBuf>>,
     /// One fetch at a time, and one load.
     fetching: tokio::sync::Mutex<()>,
     loading: tokio::sync::Mutex<Loaded>,
@@ -115,13 +122,6 @@ struct Loaded {
     valid: Option<Commit>,
 }
 
-/// A file that the commit does not have in a form that can be read.
-#[derive(Clone, Debug)]
-struct Unread {
-    kind: io::ErrorKind,
-    why: String,
-}
-
 impl GitSource {
     /// Opens what is known of the branch below `state_dir`; asks nobody.
     ///
@@ -141,6 +141,7 @@ impl GitSource {
             options,
             repository,
             state: Mutex::new(state),
+            of_secrets: Mutex::default(),
             fetching: tokio::sync::Mutex::default(),
             loading: tokio::sync::Mutex::default(),
         })))
@@ -188,15 +189,17 @@ impl GitSource {
         Following::begin(self.clone(), interval, wake)
     }
 
-    /// Calls `wake` soon after an env file or the policy of this host changes; None if
-    /// there is neither.
-    /// Must be called inside a runtime.
-    pub fn watch_env_files(&self, wake: Wake) -> Option<FileWatch> {
-        let policy = self.0.options.policy.iter().map(|policy| policy.path().to_owned());
-        let env_files = self.0.options.env_files.iter().cloned();
-        let files: BTreeSet<PathBuf> = env_files.chain(policy).collect();
-        let is_any = !files.is_empty();
-        is_any.then(|| FileWatch::begin(move || files.clone(), wake, LOOK_EVERY))
+    /// Calls `wake` soon after a file of this host changes that variables or secrets come
+    /// from, or the policy. Must be called inside a runtime.
+    pub fn watch_host_files(&self, wake: Wake) -> FileWatch {
+        let source = self.clone();
+        let files = move || {
+            let of_secrets = lock(&source.0.of_secrets);
+            let policy = source.0.options.policy.iter().map(PolicyFile::path);
+            let named = source.0.options.env_files.iter().chain(of_secrets.iter());
+            named.map(PathBuf::as_path).chain(policy).map(Path::to_owned).collect()
+        };
+        FileWatch::begin(files, wake, LOOK_EVERY)
     }
 
     /// Returns where the file stands on disk when the stack needs it there: by this path
@@ -310,16 +313,25 @@ impl Inner {
                 }
             }
         };
+        let of_secrets = Mutex::default();
+        let vault = HostVault {
+            identity: &self.options.age_identity,
+            inside: &|path, _: Holds| read_file(path).map_err(|error| unread::of_secret(&error)),
+            concerned: &of_secrets,
+            values: Values::Asked,
+        };
         let stack = manifest::parse(&Input {
             file_name: name,
             text,
             variables: &|variable| variables.get(variable),
             read_file: &read_file,
+            vault: &vault,
             base_dir: &self.repository.tree().join(folder),
             allow_delete_all: self.options.allow_delete_all,
             host: &self.options.host,
             policy: policy.map(|rules| PolicyInForce { rules, real_path: &real_path }),
         });
+        *lock(&self.of_secrets) = of_secrets.into_inner().unwrap_or_else(PoisonError::into_inner);
         stack.map_err(|report| report.to_string())
     }
 
@@ -431,20 +443,6 @@ impl State {
     }
 }
 
-impl From<&TreeError> for Unread {
-    fn from(error: &TreeError) -> Unread {
-        let kind = match error {
-            TreeError::Missing => io::ErrorKind::NotFound,
-            TreeError::Symlink(_)
-            | TreeError::Submodule(_)
-            | TreeError::Folder
-            | TreeError::TooLarge(_)
-            | TreeError::Git(_) => io::ErrorKind::InvalidInput,
-        };
-        Unread { kind, why: error.to_string() }
-    }
-}
-
 impl Source for GitSource {
     async fn load(&self) -> Result<Stack, String> {
         let followed = self.state().followed.clone();
@@ -485,6 +483,10 @@ fn say(branch: &str, from: Option<&Commit>, fetched: &Fetched) {
             warn!(branch, from, to, "the branch's history was rewritten, and it is followed");
         }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// For people alone: nothing is decided by it.

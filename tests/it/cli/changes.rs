@@ -24,6 +24,7 @@ use quaymaster::{
 };
 
 use super::reports::digest;
+use crate::manifest::secrets::TestVault;
 
 const NOW: Now = Now { at: Timestamp(1_000_000), unix_ms: 0 };
 
@@ -33,6 +34,7 @@ fn stack(yaml: &str) -> Stack {
         text: yaml.as_bytes(),
         variables: &|_| None,
         read_file: &|_| Err(io::ErrorKind::NotFound.into()),
+        vault: &TestVault,
         base_dir: Path::new("/etc/quaymaster"),
         allow_delete_all: AllowDeleteAll::No,
         host: &HostIdentity::default(),
@@ -209,6 +211,24 @@ fn no_secret_value_is_in_a_diff() {
     for text in [rendered(&changes), json] {
         assert!(text.contains("environment.TOKEN"), "{text}");
         assert!(!text.contains("hunter2") && !text.contains("correct-horse"), "{text}");
+    }
+}
+
+#[test]
+fn a_rotated_secret_is_named_and_not_shown() {
+    let with = |value: &str| {
+        format!(
+            "name: shop\nsecrets: {{ db: {{ age: \"age:{value}\" }} }}\nservices:\n  gateway: {{ image: 'gateway:1', secrets: [db] }}\n"
+        )
+    };
+    let changes = changes_to(&with("hunter2"), &with("correct-horse"));
+    let json = serde_json::to_string(&changes).expect("plain data serialises");
+    for text in [rendered(&changes), json] {
+        assert!(text.contains("secrets./run/secrets/db.content"), "{text}");
+        // Neither as they are nor in Base64.
+        for hidden in ["hunter2", "correct-horse", "aHVudGVy", "Y29ycmVjd"] {
+            assert!(!text.contains(hidden), "{text}");
+        }
     }
 }
 

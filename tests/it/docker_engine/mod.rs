@@ -11,6 +11,7 @@ mod old_engines;
 mod pull_failures;
 mod pulls;
 mod relay;
+mod secrets;
 mod starts_and_stops;
 
 use std::{

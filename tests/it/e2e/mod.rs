@@ -17,6 +17,8 @@ mod ownership;
 mod pulls;
 mod repair;
 mod rollback;
+mod s9;
+mod secrets;
 mod signed;
 mod standby;
 mod strategies;

@@ -10,6 +10,7 @@ mod policy;
 mod refused;
 mod refused_routes;
 mod report;
+pub mod secrets;
 mod seeds;
 mod slot_edit;
 mod unreadable;
@@ -64,6 +65,7 @@ fn read_on(
         text,
         variables: &variable,
         read_file: &file,
+        vault: &secrets::TestVault,
         base_dir: Path::new("/srv/shop"),
         allow_delete_all,
         host,

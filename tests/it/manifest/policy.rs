@@ -8,11 +8,13 @@ use std::{
 
 use quaymaster::domain::{
     HostIdentity, HostPolicy, Stack,
-    manifest::{AllowDeleteAll, Input, PolicyInForce, Problem, Report, parse, parse_policy},
+    manifest::{
+        AllowDeleteAll, Input, PolicyInForce, PolicyInput, Problem, Report, parse, parse_policy,
+    },
     policy::{DigestRule, Permission},
 };
 
-use super::{file, variable};
+use super::{file, secrets::TestVault, variable};
 
 const FILE: &str = "/etc/quaymaster/policy.yaml";
 
@@ -35,15 +37,11 @@ fn key_file(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 fn read_policy(text: &str) -> Result<HostPolicy, Report> {
-    parse_policy(&Input {
+    parse_policy(&PolicyInput {
         file_name: FILE,
         text: text.as_bytes(),
-        variables: &|_| None,
-        read_file: &key_file,
         base_dir: Path::new("/etc/quaymaster"),
-        allow_delete_all: AllowDeleteAll::Yes,
-        host: &HostIdentity::default(),
-        policy: None,
+        read_key: &key_file,
     })
 }
 
@@ -79,6 +77,7 @@ fn under(policy_text: &str, lines: &str) -> Result<Stack, Report> {
         text: text.as_bytes(),
         variables: &variable,
         read_file: &file,
+        vault: &TestVault,
         base_dir: Path::new("/srv/state"),
         allow_delete_all: AllowDeleteAll::No,
         host: &HostIdentity::default(),
@@ -308,6 +307,7 @@ fn a_volume_is_no_way_around_it() {
             text: text.as_bytes(),
             variables: &variable,
             read_file: &file,
+            vault: &TestVault,
             base_dir: Path::new("/srv/state"),
             allow_delete_all: AllowDeleteAll::No,
             host: &HostIdentity::default(),
@@ -366,6 +366,7 @@ fn the_hosts_network_is_known_by_its_name() {
             text: text.as_bytes(),
             variables: &variable,
             read_file: &file,
+            vault: &TestVault,
             base_dir: Path::new("/srv/state"),
             allow_delete_all: AllowDeleteAll::No,
             host: &HostIdentity::default(),

@@ -13,5 +13,6 @@ mod recreate;
 mod retain;
 mod rolling;
 mod scene;
+mod secrets;
 mod signed;
 mod upstreams;

@@ -1,6 +1,7 @@
 //! The desired-state file on a real file system.
 
 mod git;
+mod secrets;
 mod watch;
 
 use std::{fs, path::Path};

@@ -5,6 +5,7 @@ use std::{
     cell::RefCell,
     env, fs,
     fs::File,
+    io::Write as _,
     net::SocketAddr,
     os::unix::{fs::OpenOptionsExt, net::UnixStream},
     path::{Path, PathBuf},
@@ -46,6 +47,10 @@ impl Flip {
 
 pub struct Host {
     dir: TempDir,
+    /// What /run is on a server: a folder in memory.
+    memory: TempDir,
+    /// Variables of this host's controller and commands.
+    pub environment: Vec<(&'static str, String)>,
     pub stack: String,
     pub edge: Edge,
     flip: Flip,
@@ -79,7 +84,10 @@ impl Host {
     pub fn behind(caddy: &Path, listens: Listens, flip: Flip) -> Host {
         let dir = tempfile::Builder::new().prefix("qm-").tempdir().expect("a folder can be made");
         let edge = Edge::start(dir.path(), caddy, listens);
+        let in_memory = tempfile::Builder::new().prefix("qm-").tempdir_in("/dev/shm");
         Host {
+            memory: in_memory.expect("Linux has memory at /dev/shm"),
+            environment: Vec::new(),
             stack: unique_name("e2e"),
             edge,
             flip,
@@ -145,6 +153,28 @@ impl Host {
         let fresh = self.dir.path().join(".quaymaster.yaml.new");
         fs::write(&fresh, text).expect("the folder is writable");
         fs::rename(&fresh, self.file_path()).expect("a file can be renamed");
+    }
+
+    /// Saves a file beside the desired-state file, for its owner to read only, and returns
+    /// where.
+    pub fn save_beside(&self, name: &str, content: &str) -> PathBuf {
+        let path = self.dir.path().join(name);
+        let fresh = path.with_extension("new");
+        let mut file = File::options();
+        let file = file.create(true).truncate(true).write(true).mode(0o600).open(&fresh);
+        file.and_then(|mut file| file.write_all(content.as_bytes())).expect("writable");
+        fs::rename(&fresh, &path).expect("a file can be renamed");
+        path
+    }
+
+    /// Returns the folder that containers' secret files are put into.
+    pub fn secrets_dir(&self) -> PathBuf {
+        self.memory.path().join("secrets")
+    }
+
+    /// Returns the folder of what the controller remembers.
+    pub fn state_dir(&self) -> PathBuf {
+        self.dir.path().join("state")
     }
 
     pub fn file_path(&self) -> PathBuf {
@@ -237,6 +267,8 @@ impl Host {
             .env("GIT_CONFIG_GLOBAL", self.git_config())
             .env("GIT_CONFIG_NOSYSTEM", "1")
             .envs(self.engine.as_ref().map(|engine| ("DOCKER_HOST", engine)))
+            .env("QUAYMASTER_SECRETS_DIR", self.secrets_dir())
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null());
         command
     }

@@ -9,19 +9,22 @@ use std::path::PathBuf;
 use quaymaster::{
     domain::{GitStanding, HostIdentity, Stack, manifest::AllowDeleteAll},
     ports::Source,
-    source::git::{GitSource, Options, Remote, RepoPath, Rewritten},
+    source::{
+        AgeIdentity,
+        git::{GitSource, Options, Remote, RepoPath, Rewritten},
+    },
 };
 
 use crate::rig::repo::Repo;
 
-const PATH: &str = "stacks/prod.yaml";
+pub const PATH: &str = "stacks/prod.yaml";
 
 /// Returns a file that declares one service on this image.
 fn file(image: &str) -> String {
     format!("name: shop\nservices:\n  web: {{ image: \"{image}\" }}\n")
 }
 
-fn options(repo: &Repo) -> Options {
+pub fn options(repo: &Repo) -> Options {
     options_of(&repo.url())
 }
 
@@ -35,6 +38,7 @@ fn options_of(url: &str) -> Options {
         env_files: Vec::new(),
         allow_delete_all: AllowDeleteAll::No,
         host: HostIdentity::default(),
+        age_identity: AgeIdentity::default(),
     }
 }
 
@@ -42,11 +46,11 @@ fn state_dir(repo: &Repo) -> PathBuf {
     repo.beside("state")
 }
 
-async fn open(repo: &Repo) -> GitSource {
+pub async fn open(repo: &Repo) -> GitSource {
     open_with(repo, options(repo)).await
 }
 
-async fn open_with(repo: &Repo, options: Options) -> GitSource {
+pub async fn open_with(repo: &Repo, options: Options) -> GitSource {
     GitSource::open(&state_dir(repo), options).await.expect("a repository can be made")
 }
 
