@@ -6,9 +6,11 @@
 
 use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
+use futures::future::BoxFuture;
+
 use crate::domain::{
     ContainerId, Delivery, Digest, GateKey, GateTarget, GitStanding, ImageId, ImageRef, Letter,
-    Memory, Probe, ReceiverId, Resolution, RouteTable, Stack, Unreached,
+    Memory, Probe, ReceiverId, Resolution, RouteTable, SignatureWanted, Stack, Unreached,
     release::RestartPolicy,
     snapshot::{Failure, Host, InFlight, Listed, Measured, ProbeStanding, ProxyState},
     stack::{NetworkSpec, ProxyConfig, VolumeSpec},
@@ -150,6 +152,18 @@ pub trait Gatekeeper: Send + Sync {
     /// Returns what the measurements have shown so far; a target that was not
     /// measured yet is absent.
     fn measured(&self) -> BTreeMap<GateKey, Measured>;
+}
+
+/// Looks in registries who has signed what.
+///
+/// The one port that is an object: it is asked once for an image, and so costs no type
+/// parameter everywhere.
+pub trait Verifier: Send + Sync {
+    /// Looks whether one of the keys has signed the image. [`Refused`] says that none
+    /// has; everything else that nobody could tell. Must end by itself.
+    ///
+    /// [`Refused`]: crate::domain::snapshot::FailureKind::Refused
+    fn verify<'a>(&'a self, wanted: &'a SignatureWanted) -> BoxFuture<'a, Result<(), Failure>>;
 }
 
 /// Runs a command inside a replica, for probes and gates.

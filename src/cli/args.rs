@@ -15,7 +15,10 @@ use crate::domain::{
 };
 
 use super::{
+    deployments::ReportArgs,
     error::CommandError,
+    history::HistoryArgs,
+    policy::{PolicyArg, PolicyCommand},
     secret_args::{AgeArg, SecretsDirArg, ValidateArgs},
     telemetry,
 };
@@ -94,6 +97,9 @@ pub struct Globals {
     #[arg(long, global = true, value_name = "KEY=VALUE", env = "QUAYMASTER_HOST_LABELS")]
     #[arg(value_delimiter = ',', value_parser = host_identity::label, hide_env_values = true)]
     pub host_label: Vec<(String, String)>,
+
+    #[command(flatten)]
+    pub policy: PolicyArg,
 
     /// What to log: error, warn, info, debug, trace or off; also per module,
     /// `warn,quaymaster::caddy=debug`
@@ -175,6 +181,13 @@ pub enum Command {
         quaymaster plan quaymaster.yaml\n  \
         quaymaster plan --exit-code quaymaster.yaml || echo 'there is something to do'")]
     Plan(PlanArgs),
+
+    /// Check a file against a policy, as CI does
+    #[command(subcommand)]
+    #[command(
+        after_help = "Example:\n  quaymaster policy check --policy policy.yaml quaymaster.yaml"
+    )]
+    Policy(PolicyCommand),
 
     /// Check the file, and nothing else
     #[command(after_help = "Examples:\n  \
@@ -482,29 +495,4 @@ pub struct LogsArgs {
     /// The replicas of this slot, whatever serves or is held
     #[arg(long, value_name = "SLOT", value_parser = |text: &str| text.parse::<Slot>())]
     pub slot: Option<Slot>,
-}
-
-#[derive(Clone, Debug, Args)]
-pub struct HistoryArgs {
-    #[command(flatten)]
-    pub file: FileOption,
-    /// Only of this service
-    #[arg(value_name = "SERVICE")]
-    pub service: Option<ServiceName>,
-    /// How many of the last events
-    #[arg(short = 'n', long, value_name = "EVENTS", default_value_t = 50)]
-    pub tail: usize,
-}
-
-#[derive(Clone, Debug, Args)]
-pub struct ReportArgs {
-    #[command(flatten)]
-    pub file: FileOption,
-    /// Only of this service
-    #[arg(value_name = "SERVICE")]
-    pub service: Option<ServiceName>,
-    /// How many of the last deployments; without it 20 of the whole stack, and one of
-    /// a service. One alone is shown in detail
-    #[arg(short = 'n', long, value_name = "N")]
-    pub last: Option<usize>,
 }

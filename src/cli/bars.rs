@@ -74,7 +74,8 @@ impl Bars {
 fn pull(barrier: &WaitingOn) -> Option<(ImageRef, Option<u8>)> {
     match barrier {
         WaitingOn::Pull { image, percent } => Some((image.clone(), *percent)),
-        WaitingOn::Readiness { .. }
+        WaitingOn::Signature { .. }
+        | WaitingOn::Readiness { .. }
         | WaitingOn::MinHealthyTime { .. }
         | WaitingOn::Dependency { .. }
         | WaitingOn::Drain { .. }

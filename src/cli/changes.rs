@@ -142,7 +142,7 @@ fn change(sides: Sides, service: &Service, status: &ServiceStatus) -> ServiceCha
 
 fn steps_on(step: &Step, service: &ServiceName) -> bool {
     match step {
-        Step::Pull { service: of, .. } => of == service,
+        Step::Pull { service: of, .. } | Step::Verify { service: of, .. } => of == service,
         Step::CreateNetwork { .. }
         | Step::CreateVolume { .. }
         | Step::Create(_)

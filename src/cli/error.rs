@@ -22,6 +22,9 @@ pub enum CommandError {
     File(String),
     #[error("cannot read {path}")]
     Unreadable { path: PathBuf, source: io::Error },
+    /// `policy check` without anything to check against.
+    #[error("there is no policy at {path}")]
+    NoPolicy { path: PathBuf },
     /// Nobody answers, and there is nothing to look at instead.
     #[error("no controller answers, and there is no {DEFAULT_FILE} in this folder")]
     NoFile,

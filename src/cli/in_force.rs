@@ -51,6 +51,7 @@ pub async fn desired(
         env_files: globals.env_file.clone(),
         allow_delete_all: deletion,
         host: globals.host(),
+        policy: Some(globals.policy()),
         age_identity: globals.age.identity(),
     };
     let source = GitSource::open(&globals.state_dir, options).await?;
@@ -112,7 +113,7 @@ pub fn source(
     let path = std::path::absolute(file)
         .map_err(|source| CommandError::Unreadable { path: file.to_owned(), source })?;
     let source = FileSource::new(file, globals.env_file.clone(), deletion, globals.host());
-    Ok((source.with_age_identity(globals.age.identity()), path))
+    Ok((source.with_age_identity(globals.age.identity()).under(globals.policy()), path))
 }
 
 /// Returns the stack that this file declared when it was last valid, if the state

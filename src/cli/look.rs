@@ -5,6 +5,7 @@
 
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
+use futures::future::BoxFuture;
 use tokio::{
     sync::Notify,
     time::{Instant, timeout_at},
@@ -24,13 +25,13 @@ use crate::{
     controller::{Controller, Look, Ports, StatusReport},
     docker::{self, Docker},
     domain::{
-        Delivery, GateKey, GateTarget, Letter, Memory, ProbeCheck, ReceiverId, Snapshot, Stack,
-        Timestamp, Unreached,
+        Delivery, GateKey, GateTarget, Letter, Memory, ProbeCheck, ReceiverId, SignatureWanted,
+        Snapshot, Stack, Timestamp, Unreached,
         manifest::AllowDeleteAll,
         memory::{Hold, Placement},
-        snapshot::{Failure, Measured},
+        snapshot::{Failure, FailureKind, Measured},
     },
-    ports::{Clock, Engine, Gatekeeper, Ledger, Notifier},
+    ports::{Clock, Engine, Gatekeeper, Ledger, Notifier, Verifier},
     probe::Probes,
     source::DesiredState,
     store::{OpenError, Store},
@@ -80,6 +81,7 @@ impl Onlooker {
             proxy: Arc::new(Caddy::onlooking(&stack.name, &globals.state_dir)),
             prober: Arc::new(prober),
             gates: Arc::new(NoGates),
+            verifier: Arc::new(NoVerifier),
             ledger: Arc::new(Remembered(memory)),
             source: Arc::new(source),
             clock: Arc::new(clock),
@@ -156,6 +158,16 @@ impl Notifier for NobodyIsTold {
 
     fn unreached(&self) -> BTreeMap<ReceiverId, Unreached> {
         BTreeMap::new()
+    }
+}
+
+/// A look begins no step, and so verifies nothing.
+struct NoVerifier;
+
+impl Verifier for NoVerifier {
+    fn verify<'a>(&'a self, wanted: &'a SignatureWanted) -> BoxFuture<'a, Result<(), Failure>> {
+        let message = format!("{} is not looked at", wanted.image);
+        Box::pin(async { Err(Failure { kind: FailureKind::Transient, message }) })
     }
 }
 

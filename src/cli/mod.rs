@@ -13,12 +13,13 @@ pub mod deployments;
 pub mod error;
 mod exit;
 mod flip;
-mod history;
+pub mod history;
 mod in_force;
 mod logs;
 mod look;
 mod outcome;
 mod plan;
+pub mod policy;
 mod print;
 mod promote;
 mod public_client;
@@ -43,6 +44,7 @@ use tokio::runtime;
 use args::{Cli, Command, Globals};
 use error::CommandError;
 pub use exit::Exit;
+use policy::PolicyCommand;
 use view::Page;
 
 /// How long what is still going on in the background may keep the process.
@@ -72,6 +74,7 @@ async fn perform(globals: &Globals, command: Command) -> Result<Exit, CommandErr
         Command::Run(args) => run::run(globals, &args).await,
         Command::Apply(args) => apply::apply(globals, &args).await,
         Command::Plan(args) => plan::plan(globals, &args).await,
+        Command::Policy(PolicyCommand::Check(args)) => policy::check(globals, &args).await,
         Command::Validate(args) => validate::validate(globals, &args).await,
         Command::Status(args) => status::status(globals, &args).await,
         Command::Wait(args) => wait::wait(globals, &args).await,

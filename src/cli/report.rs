@@ -68,6 +68,7 @@ fn render_for_people(page: Page, report: &ErrorReport) -> String {
 pub fn exit(error: &CommandError) -> Exit {
     match error {
         CommandError::File(_)
+        | CommandError::NoPolicy { .. }
         | CommandError::Unreadable { .. }
         | CommandError::NoFile
         | CommandError::Remote(_)
@@ -108,6 +109,9 @@ fn hint(error: &CommandError) -> Option<String> {
         CommandError::Bind(error) => bind_hint(error).to_owned(),
         CommandError::Unreadable { .. } => {
             "name the file: quaymaster validate path/to/quaymaster.yaml".to_owned()
+        }
+        CommandError::NoPolicy { .. } => {
+            "name one: quaymaster policy check --policy policy.yaml quaymaster.yaml".to_owned()
         }
         CommandError::Remote(_) => {
             "name it as for `git clone`: --git https://git.example.com/shop/state.git".to_owned()

@@ -22,6 +22,7 @@ use crate::{
     lock::StackLock,
     notify::Courier,
     probe::Probes,
+    signature::{self, Signatures},
     source::{DesiredState, Watch, git::FetchSoon},
     store::Store,
 };
@@ -101,6 +102,7 @@ impl Session {
             proxy: Arc::new(proxy),
             prober: Arc::new(prober),
             gates: Arc::new(gates),
+            verifier: Arc::new(Signatures::new(signature::Options::default())),
             ledger: Arc::new(store),
             source: Arc::new(source),
             clock: Arc::new(clock.clone()),

@@ -30,6 +30,7 @@ fn default_filter(command: &Command) -> Targets {
         Command::Run(_) => LevelFilter::INFO,
         Command::Apply(_) => LevelFilter::ERROR,
         Command::Plan(_)
+        | Command::Policy(_)
         | Command::Validate(_)
         | Command::Status(_)
         | Command::Wait(_)

@@ -11,13 +11,14 @@ use crate::{
         stack::ProxyConfig,
     },
     plan::{NewHold, Step},
-    ports::{Engine, Proxy},
+    ports::{Engine, Proxy, Verifier},
 };
 
 /// Does a step and returns how it ended.
 pub(super) async fn act<E: Engine, X: Proxy>(
     engine: Arc<E>,
     proxy: Arc<X>,
+    verifier: Arc<dyn Verifier>,
     config: Option<ProxyConfig>,
     step: Step,
 ) -> Outcome {
@@ -29,6 +30,7 @@ pub(super) async fn act<E: Engine, X: Proxy>(
             engine.begin_pull(image);
             Ok(())
         }
+        Step::Verify { wanted, .. } => verifier.verify(wanted).await,
         Step::Create(new) => engine.create(new).await,
         Step::Start { container, .. } => engine.start(container).await,
         Step::SetRestartPolicy { container, policy, .. } => {
@@ -45,6 +47,7 @@ pub(super) async fn act<E: Engine, X: Proxy>(
     };
     say(&step, &result);
     match (result, step) {
+        (result, Step::Verify { wanted, .. }) => Outcome::Verified { image: wanted.image, result },
         (Err(failure), _) => Outcome::Failed { subject, failure },
         (Ok(()), Step::SetRestartPolicy { service, container, .. }) => {
             Outcome::RestartPolicySet { service, container }

@@ -35,7 +35,7 @@ use crate::{
     plan::{
         self, Plan, Refusal, ServicePlan, ServiceState, Step, WaitingOn, check::without_violations,
     },
-    ports::{Clock, Engine, Gatekeeper, Ledger, Notifier, Prober, Proxy, Source},
+    ports::{Clock, Engine, Gatekeeper, Ledger, Notifier, Prober, Proxy, Source, Verifier},
 };
 
 pub use request::Request;
@@ -53,6 +53,7 @@ pub struct Ports<E, X, P, G, L, S, C> {
     pub proxy: Arc<X>,
     pub prober: Arc<P>,
     pub gates: Arc<G>,
+    pub verifier: Arc<dyn Verifier>,
     pub ledger: Arc<L>,
     pub source: Arc<S>,
     pub clock: Arc<C>,
@@ -371,7 +372,8 @@ where
     fn act(&self, step: Step) -> impl Future<Output = Outcome> + Send + use<E, X, P, G, L, S, C> {
         let (engine, proxy) = (Arc::clone(&self.ports.engine), Arc::clone(&self.ports.proxy));
         let config = self.stack.proxy.clone();
-        act::act(engine, proxy, config, step)
+        let verifier = Arc::clone(&self.ports.verifier);
+        act::act(engine, proxy, verifier, config, step)
     }
 
     fn is_converged(&self, seen: &Snapshot, plan: &Plan, steps: usize) -> bool {
@@ -432,6 +434,7 @@ fn is_a_start(step: &Step) -> bool {
         Step::CreateNetwork { .. }
         | Step::CreateVolume { .. }
         | Step::Pull { .. }
+        | Step::Verify { .. }
         | Step::SetRestartPolicy { .. }
         | Step::Stop { .. }
         | Step::Remove { .. }

@@ -4,7 +4,7 @@
 //! touches nothing without it. Files: `connection` finds the engine; `labels`,
 //! `listing`,
 //! `spec` and `subnet` translate, purely; `lifecycle`, `network` and
-//! `host` make the calls; `pull` works in the background with `credentials`
+//! `host` make the calls; `pull` works in the background with credentials
 //! and reads refusals in `pull_failure`; `image` holds our mark on images;
 //! `secrets` keeps what is mounted; `events` wakes; `exec` and `logs` look into a container.
 //!
@@ -18,7 +18,6 @@
 mod addresses;
 mod beside_compose;
 mod connection;
-mod credentials;
 mod events;
 mod exec;
 mod failure;
@@ -28,6 +27,7 @@ pub mod labels;
 mod lifecycle;
 mod listening;
 mod listing;
+mod login;
 mod logs;
 mod network;
 mod one_at_a_time;
@@ -96,7 +96,7 @@ impl Default for Options {
             host: None,
             max_pulls: 2,
             pull_idle_timeout: Duration::from_secs(5 * 60),
-            docker_config: credentials::default_folder(),
+            docker_config: crate::credentials::default_folder(),
             secrets_dir: PathBuf::from(SECRETS_DIR),
             wake: Arc::new(|| ()),
         }

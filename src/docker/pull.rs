@@ -12,19 +12,21 @@ use bollard::{
 };
 use futures::StreamExt;
 
-use crate::domain::{
-    Digest, ImageRef, Resolution, StackName,
-    snapshot::{Failure, FailureKind},
-    time::human,
+use crate::{
+    credentials,
+    domain::{
+        Digest, ImageRef, Resolution, StackName,
+        snapshot::{Failure, FailureKind},
+        time::human,
+    },
 };
 
 use super::{
     Options,
     connection::{CALL_DEADLINE, Connection, Platform},
-    credentials,
     failure::{CallError, within},
     image::Mark,
-    pull_failure,
+    login, pull_failure,
     pull_progress::Progress,
 };
 
@@ -57,7 +59,8 @@ impl Puller {
         on_progress: impl FnMut(u8),
     ) -> Result<Resolution, Failure> {
         let config = self.docker_config.as_deref();
-        let credentials = credentials::of_registry(config, image.registry()).await?;
+        let login = credentials::of_registry(config, image.registry()).await?;
+        let credentials = login.map(|login| login::for_engine(login, image.registry()));
         let resolved = match image.digest() {
             Some(digest) => Some(digest.clone()),
             None => self.resolve(image, credentials.clone()).await?,

@@ -10,13 +10,17 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Commit, Deployment, DeploymentReport, Fingerprint, GateId, ImageRef, Outbox, Phase, Release,
-    ReleaseId, Resolution, RouteTable, ServiceName, Slot, Stack, Timestamp,
+    ReleaseId, Resolution, RouteTable, ServiceName, SignedImage, Slot, Stack, Timestamp,
     snapshot::{ContainerId, Failure},
     stack::ProxyConfig,
 };
 
 /// The most history entries that are kept.
 pub const MAX_HISTORY: usize = 500;
+
+/// The most images of which it is kept that they are signed: one is asked about again
+/// if it is forgotten.
+pub const MAX_VERIFIED: usize = 500;
 
 /// The log lines that are kept of a release that failed.
 pub const KEPT_LOG_LINES: usize = 100;
@@ -31,6 +35,11 @@ pub struct Memory {
     pub resolutions: BTreeMap<ImageRef, Resolution>,
     /// Pulls that failed, by what the file calls the image.
     pub failed_pulls: BTreeMap<ImageRef, Attempts>,
+    /// Images that were seen to be signed as the policy wants; newest last, at most
+    /// [`MAX_VERIFIED`].
+    pub verified: Vec<SignedImage>,
+    /// Looks at signatures that failed, or found none.
+    pub failed_checks: BTreeMap<SignedImage, Attempts>,
     pub services: BTreeMap<ServiceName, ServiceMemory>,
     /// Writes to the proxy that failed since the last one that did not. Of this
     /// run only, like `failed_host_steps`: a new start may try at once.
@@ -378,6 +387,7 @@ impl Memory {
 
     fn for_each_timestamp(&mut self, mut change: impl FnMut(&mut Timestamp)) {
         self.failed_pulls.values_mut().for_each(|pull| change(&mut pull.last_at));
+        self.failed_checks.values_mut().for_each(|check| change(&mut check.last_at));
         self.pruned_at.iter_mut().for_each(&mut change);
         self.outbox.news.iter_mut().flat_map(|news| &mut news.since).for_each(&mut change);
         for service in self.services.values_mut() {

@@ -8,7 +8,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Commit, Service, ServiceName, StackName, Telling};
+use super::{
+    Commit, Digest, ImageRef, Service, ServiceName, SignatureWanted, StackName, Telling,
+    signature::SignatureRule,
+};
 
 /// A valid desired state. Made only by [`crate::domain::manifest`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +37,9 @@ pub struct Stack {
     /// Who is told what happens.
     #[serde(default)]
     pub telling: Telling,
+    /// Which images must be signed, by the policy of this host.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub signatures: Vec<SignatureRule>,
 }
 
 /// For how long images are kept, and how much of the disk stays free.
@@ -55,6 +61,11 @@ impl Default for Images {
 }
 
 impl Stack {
+    /// Returns by whom an image must be signed; None if it need not be.
+    pub fn signature_of(&self, image: &ImageRef, digest: &Digest) -> Option<SignatureWanted> {
+        SignatureWanted::by(&self.signatures, image, digest)
+    }
+
     /// Returns Docker's name of the stack's own network, on which the proxy
     /// reaches replicas.
     pub fn default_network(&self) -> String {

@@ -60,6 +60,7 @@ pub enum Wants {
 
 pub struct Answer {
     pub status: u16,
+    pub headers: HeaderMap,
     /// Empty unless it was wanted.
     pub body: Body,
     /// How long to wait before asking again, where the answer says so in seconds.
@@ -168,25 +169,26 @@ fn headers(question: &Question<'_>, host: String) -> Result<HeaderMap, String> {
 
 async fn read(answer: Response<Incoming>, wants: Wants) -> Result<Answer, String> {
     let status = answer.status().as_u16();
+    let headers = answer.headers().clone();
     let retry_after = answer
         .headers()
         .get(RETRY_AFTER)
         .and_then(|value| Some(Duration::from_secs(value.to_str().ok()?.trim().parse().ok()?)));
     let mut bytes = Vec::new();
     if wants == Wants::Status {
-        return Ok(Answer { status, body: Body::Read(bytes), retry_after });
+        return Ok(Answer { status, headers, body: Body::Read(bytes), retry_after });
     }
     let mut body = answer.into_body();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| told(&error))?;
         if let Some(chunk) = frame.data_ref() {
             if bytes.len() + chunk.len() > MAX_BODY_BYTES {
-                return Ok(Answer { status, body: Body::TooLong, retry_after });
+                return Ok(Answer { status, headers, body: Body::TooLong, retry_after });
             }
             bytes.extend_from_slice(chunk);
         }
     }
-    Ok(Answer { status, body: Body::Read(bytes), retry_after })
+    Ok(Answer { status, headers, body: Body::Read(bytes), retry_after })
 }
 
 /// Returns the deepest reason: hyper's own words are about its inside.

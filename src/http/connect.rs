@@ -56,10 +56,16 @@ pub struct Connector {
     tls: RwLock<Option<Arc<ClientConfig>>>,
 }
 
-impl Connector {
-    /// Returns one that knows the proxies of the environment.
-    pub fn by_environment() -> Connector {
+impl Default for Connector {
+    /// Takes the proxies of the environment as they are now.
+    fn default() -> Connector {
         Connector { proxies: Matcher::from_env(), tls: RwLock::default() }
+    }
+}
+
+impl Connector {
+    pub fn new() -> Connector {
+        Connector::default()
     }
 
     /// Connects to the host of `url`; the error says for people why it cannot.

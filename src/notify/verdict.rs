@@ -76,7 +76,8 @@ mod tests {
 
     fn verdict(forge: Forge, status: u16, body: &str) -> Verdict {
         let body = Body::Read(body.as_bytes().to_vec());
-        let answer = Answer { status, body, retry_after: Some(Duration::from_secs(7)) };
+        let retry_after = Some(Duration::from_secs(7));
+        let answer = Answer { status, headers: Default::default(), body, retry_after };
         of(&letter(forge), &answer, &Secrets::new(vec!["canary".to_owned()]))
     }
 

@@ -7,7 +7,8 @@
 use std::{collections::BTreeSet, fmt, net::SocketAddr};
 
 use crate::domain::{
-    Backend, ContainerId, Gate, Memory, Phase, RouteState, ServiceName, Snapshot, Stack, Strategy,
+    Backend, ContainerId, Gate, Memory, Phase, Release, RouteState, ServiceName, Snapshot, Stack,
+    Strategy,
     memory::{GateRecord, Placement, Traffic},
     snapshot::{ContainerState, JobContainer, Observed, ProxyState},
     time::Now,
@@ -37,6 +38,8 @@ pub enum Rule {
     S6,
     S7,
     S8,
+    /// Nothing that must be signed is created unverified.
+    S11,
 }
 
 impl fmt::Display for Violation {
@@ -62,6 +65,7 @@ pub fn check(
             }
             Step::Create(new) => {
                 violations.extend(created(world, new));
+                violations.extend(unverified(world, new));
                 violations.extend(exposed(world, plan, new));
             }
             Step::WriteRoutes { table, .. } => {
@@ -73,6 +77,7 @@ pub fn check(
             Step::CreateNetwork { .. }
             | Step::CreateVolume { .. }
             | Step::Pull { .. }
+            | Step::Verify { .. }
             | Step::Start { .. }
             | Step::SetRestartPolicy { .. }
             | Step::Hold(_)
@@ -182,6 +187,27 @@ fn created(world: World, new: &super::NewContainer) -> Option<Violation> {
         return None;
     }
     violation(Rule::S7, &new.service, format!("{} is held and would be created", new.release.id))
+}
+
+/// S11: what must be signed was seen to be, unless its release served before.
+fn unverified(world: World, new: &super::NewContainer) -> Option<Violation> {
+    let release = &new.release;
+    let wanted = world.stack.signature_of(&release.image, &release.digest)?;
+    if world.memory.verified.contains(&wanted.image) {
+        return None;
+    }
+    let view = View::of(world, &new.service)?;
+    let memory = &view.memory;
+    let placements = [memory.active.clone(), memory.previous.clone(), view.active()];
+    let has_served = memory.good.contains(&release.id)
+        || placements.iter().flatten().any(|placement| placement.release == release.id);
+    let has_image_of = |known: &Release| known.id == release.id && known.digest == release.digest;
+    let is_its_own = new.job.is_none() || memory.releases.iter().any(has_image_of);
+    if has_served && is_its_own {
+        return None;
+    }
+    let text = format!("{} would be created, and {} is not verified", new.name, wanted.image);
+    violation(Rule::S11, &new.service, text)
 }
 
 /// S1: a route names no address before what stands there is ready.
@@ -299,6 +325,7 @@ pub fn without_violations(seen: &Snapshot, mut plan: Plan, violations: &[Violati
         }
         Step::CreateNetwork { .. } | Step::CreateVolume { .. } | Step::RemoveImage { .. } => true,
         Step::Pull { service, .. }
+        | Step::Verify { service, .. }
         | Step::Start { service, .. }
         | Step::SetRestartPolicy { service, .. }
         | Step::Stop { service, .. }

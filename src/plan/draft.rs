@@ -116,9 +116,10 @@ impl Draft {
     /// Returns whether something has to come about before any replica is created.
     pub fn is_kept_waiting(&self) -> bool {
         self.waiting_on.iter().any(|wait| match wait {
-            WaitingOn::Dependency { .. } | WaitingOn::Pull { .. } | WaitingOn::DiskSpace { .. } => {
-                true
-            }
+            WaitingOn::Dependency { .. }
+            | WaitingOn::Pull { .. }
+            | WaitingOn::Signature { .. }
+            | WaitingOn::DiskSpace { .. } => true,
             WaitingOn::Readiness { .. }
             | WaitingOn::MinHealthyTime { .. }
             | WaitingOn::Drain { .. }
@@ -168,8 +169,8 @@ impl Draft {
         hold
     }
 
-    /// Returns whether image, networks and volumes are there; plans them where
-    /// they are missing.
+    /// Returns whether image, networks and volumes are there, and the image signed where
+    /// it must be; plans what is missing.
     pub fn host_is_ready(&mut self, view: &View, aim: &Aim, release: &Release) -> bool {
         let Observed::Known(host) = &view.world.seen.host else {
             self.ask_for_host(view);
@@ -194,7 +195,7 @@ impl Draft {
             return false;
         }
         let stack = view.world.stack;
-        let mut ready = true;
+        let mut ready = self.is_signed(view, aim, release);
         for attachment in &release.spec.networks {
             let name = &attachment.network;
             if host.networks.contains_key(name) {

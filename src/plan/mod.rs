@@ -17,6 +17,7 @@
 //! | `gates`, `group` | what a promotion waits for, and what undoes it |
 //! | `idle` | what stands in the idle slot, and who may look at it |
 //! | `upstreams` | slots that are elsewhere |
+//! | `signed` | what a new release's image must carry |
 //! | `orphans`, `retain`, `prune` | what nothing declares or needs any more |
 //! | `secrets` | which secret files have to be in place |
 //! | `drain` | whether a request can still be in flight to a replica |
@@ -47,6 +48,7 @@ mod retain;
 mod rolling;
 mod routing;
 mod secrets;
+mod signed;
 mod standing;
 mod step;
 pub mod tell;
@@ -68,6 +70,7 @@ pub use drain::Count;
 pub use operator::{Refusal, promote, retry, rollback};
 pub use remember::{intend, remember};
 pub use secrets::{SecretFiles, secret_files};
+pub use signed::subject as signature_subject;
 pub use step::{Flip, NewContainer, NewHold, Step};
 pub use waiting::WaitingOn;
 
@@ -106,6 +109,7 @@ impl Plan {
             Step::CreateNetwork { .. }
             | Step::CreateVolume { .. }
             | Step::Pull { .. }
+            | Step::Verify { .. }
             | Step::Create(_)
             | Step::Start { .. }
             | Step::SetRestartPolicy { .. }

@@ -9,7 +9,7 @@ use crate::domain::{
 use super::{
     aim::{course, fallback},
     gates,
-    remember::note,
+    remember::{discard_failed_checks, note},
     view::{View, World},
 };
 
@@ -93,10 +93,14 @@ pub fn retry(
     let failed_steps = remembered.failed_steps.take();
     let failed_pulls = service.images().filter_map(|image| memory.failed_pulls.remove(image));
     let failed_pull = failed_pulls.last();
+    let checks = memory.failed_checks.len();
+    discard_failed_checks(&mut memory.failed_checks, service);
+    let had_failed_check = memory.failed_checks.len() < checks;
     let had_failed_gates = gates::discard_failed(remembered);
     gates::forget_measurements(service, remembered, &Phase::BOTH);
     let failed_standby = remembered.failed_standby.take();
-    let had_failed = was_held.is_some() || failed_standby.is_some() || had_failed_gates;
+    let had_failed =
+        was_held.is_some() || failed_standby.is_some() || had_failed_gates || had_failed_check;
     if !had_failed && failed_steps.is_none() && failed_pull.is_none() {
         return Err(match held_of_its_group(stack, &memory, service) {
             Some(failed) => Refusal::KeptBack { service: name.clone(), failed },

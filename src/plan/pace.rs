@@ -62,8 +62,9 @@ pub fn slow_down(world: World, plan: &mut Plan) {
 
 fn too_early<'w>(world: World<'w>, step: &Step) -> Option<&'w Attempts> {
     let attempts = match step {
-        // A pull has its own pace; what failed is held at once.
-        Step::Pull { .. } | Step::Hold(_) | Step::RemoveImage { .. } => None,
+        // A pull and a look at a signature have their own pace; what failed is held at
+        // once.
+        Step::Pull { .. } | Step::Verify { .. } | Step::Hold(_) | Step::RemoveImage { .. } => None,
         Step::CreateNetwork { .. }
         | Step::CreateVolume { .. }
         | Step::Create(_)

@@ -4,12 +4,14 @@
 //! Timers start when something is *first seen*; forgetting all of it starts
 //! them anew and breaks nothing.
 
+use std::collections::BTreeMap;
+
 use crate::domain::{
-    Commit, ContainerId, ImageRef, Memory, Phase, Release, ReleaseId, RouteTable, ServiceKind,
-    ServiceName, Snapshot, Stack, Timestamp,
+    Commit, ContainerId, ImageRef, Memory, Phase, Release, ReleaseId, RouteTable, Service,
+    ServiceKind, ServiceName, SignedImage, Snapshot, Stack, Timestamp,
     memory::{
-        Attempts, Event, EventKind, Hold, MAX_HISTORY, Placement, ReplicaMemory, RolloutMemory,
-        ServiceMemory,
+        Attempts, Event, EventKind, Hold, MAX_HISTORY, MAX_VERIFIED, Placement, ReplicaMemory,
+        RolloutMemory, ServiceMemory,
     },
     snapshot::{Failure, HoldOf, Outcome, Subject},
     time::Now,
@@ -114,6 +116,17 @@ fn learn(memory: &mut Memory, outcome: &Outcome, now: Now) {
         Outcome::Pulled { image, result: Err(failure) } => {
             let earlier = memory.failed_pulls.get(image).cloned();
             memory.failed_pulls.insert(image.clone(), once_more(earlier, failure, now.at));
+        }
+        Outcome::Verified { image, result: Ok(()) } => {
+            memory.failed_checks.remove(image);
+            memory.verified.retain(|known| known != image);
+            memory.verified.push(image.clone());
+            let surplus = memory.verified.len().saturating_sub(MAX_VERIFIED);
+            memory.verified.drain(..surplus);
+        }
+        Outcome::Verified { image, result: Err(failure) } => {
+            let earlier = memory.failed_checks.remove(image);
+            memory.failed_checks.insert(image.clone(), once_more(earlier, failure, now.at));
         }
         Outcome::RestartPolicySet { service, container } => {
             replica_of(memory, service, container).restart_policy_set = true;
@@ -220,6 +233,7 @@ fn follow(world: World, memory: &mut Memory, name: &ServiceName) {
         for image in view.service.images() {
             memory.failed_pulls.remove(image);
         }
+        discard_failed_checks(&mut memory.failed_checks, view.service);
         gates::discard_failed(&mut service);
         gates::forget_measurements(view.service, &mut service, &Phase::BOTH);
     }
@@ -431,4 +445,32 @@ fn forget(stack: &Stack, memory: &mut Memory) {
         .collect();
     memory.resolutions.retain(|image, _| declared(image));
     memory.failed_pulls.retain(|image, _| declared(image) || pinned.contains(image));
+    forget_signatures(stack, memory);
+}
+
+/// Drops what was found of images that nothing names any more, or of keys that the
+/// policy wants no more.
+fn forget_signatures(stack: &Stack, memory: &mut Memory) {
+    if memory.verified.is_empty() && memory.failed_checks.is_empty() {
+        return;
+    }
+    let retained = memory.services.values().flat_map(|service| &service.releases);
+    let retained = retained.map(|release| &release.image);
+    let declared = stack.services.values().flat_map(Service::images);
+    let named: Vec<ImageRef> = retained.chain(declared).cloned().collect();
+    let is_wanted = |known: &SignedImage| {
+        named.iter().filter(|image| image.name() == known.name).any(|image| {
+            stack.signature_of(image, &known.digest).is_some_and(|wanted| wanted.image == *known)
+        })
+    };
+    memory.verified.retain(is_wanted);
+    memory.failed_checks.retain(|known, _| is_wanted(known));
+}
+
+/// Forgets that images of a service were not signed: they are looked at again.
+pub(super) fn discard_failed_checks(
+    failed: &mut BTreeMap<SignedImage, Attempts>,
+    service: &Service,
+) {
+    failed.retain(|known, _| service.images().all(|image| image.name() != known.name));
 }

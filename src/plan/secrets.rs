@@ -57,6 +57,7 @@ fn created(step: &Step) -> Option<&Release> {
         Step::CreateNetwork { .. }
         | Step::CreateVolume { .. }
         | Step::Pull { .. }
+        | Step::Verify { .. }
         | Step::Start { .. }
         | Step::SetRestartPolicy { .. }
         | Step::Stop { .. }

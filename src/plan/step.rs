@@ -5,12 +5,15 @@ use std::{collections::BTreeMap, fmt, net::IpAddr, time::Duration};
 use serde::Serialize;
 
 use crate::domain::{
-    Digest, GateId, ImageId, ImageRef, Release, RouteTable, Secret, ServiceName, Slot,
+    Digest, GateId, ImageId, ImageRef, Release, RouteTable, Secret, ServiceName, SignatureWanted,
+    Slot,
     memory::Placement,
     release::RestartPolicy,
     snapshot::{ContainerId, HoldOf, Subject, Work},
     stack::{NetworkSpec, VolumeSpec},
 };
+
+use super::signed;
 
 /// One idempotent effect.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -28,6 +31,12 @@ pub enum Step {
     Pull {
         service: ServiceName,
         image: ImageRef,
+    },
+    /// Looks in the registry whether an image is signed as the policy wants.
+    Verify {
+        service: ServiceName,
+        image: ImageRef,
+        wanted: Box<SignatureWanted>,
     },
     Create(Box<NewContainer>),
     Start {
@@ -142,6 +151,7 @@ impl Step {
             Step::RemoveImage { digest, .. } => Subject::Host(digest.to_string()),
             Step::WriteRoutes { .. } => Subject::Proxy,
             Step::Pull { image, .. } => Subject::Host(image.to_string()),
+            Step::Verify { wanted, .. } => signed::subject(wanted),
             Step::Hold(new) => Subject::Service(new.service.clone()),
             Step::Create(new) => {
                 Subject::Replica { service: new.service.clone(), container: new.name.clone() }
@@ -170,6 +180,7 @@ impl Step {
             Step::CreateNetwork { .. }
             | Step::CreateVolume { .. }
             | Step::Pull { .. }
+            | Step::Verify { .. }
             | Step::Create(_)
             | Step::Start { .. }
             | Step::SetRestartPolicy { .. }
@@ -186,6 +197,9 @@ impl fmt::Display for Step {
             Step::CreateNetwork { name, .. } => write!(f, "create network {name}"),
             Step::CreateVolume { name, .. } => write!(f, "create volume {name}"),
             Step::Pull { image, .. } => write!(f, "pull {image}"),
+            Step::Verify { image, wanted, .. } => {
+                write!(f, "verify that {image} is signed by {}", wanted.signers())
+            }
             Step::Create(new) => {
                 write!(f, "create {} ({} in {}", new.name, new.release.image, new.slot)?;
                 new.addresses.values().try_for_each(|address| write!(f, " at {address}"))?;

@@ -9,7 +9,7 @@ use crate::domain::{
 
 use super::{
     aim::{self, Aim},
-    gates, group,
+    gates, group, signed,
     view::{Replica, Standing, View},
 };
 
@@ -29,7 +29,8 @@ pub fn failing(view: &View, declared: Option<&Aim>) -> Option<Failing> {
     let release = &aim.placement.release;
     let is_new = !view.memory.good.contains(release);
     let gate = || gates::failed(view, release, Phase::PrePromotion).filter(|_| is_new);
-    refused(view)
+    signed::failing(view, aim)
+        .or_else(|| refused(view))
         .or_else(|| exited(view, &aim.placement))
         .or_else(|| too_late(view, aim))
         .or_else(gate)
@@ -149,7 +150,8 @@ fn bake_failed(view: &View, active: &Placement) -> Option<Failing> {
     if !view.service.rollout.auto_revert || !view.proxy_is_known() {
         return None;
     }
-    let of_gate = gates::failed(view, &active.release, Phase::PostPromotion);
+    let of_gate = gates::failed(view, &active.release, Phase::PostPromotion)
+        .or_else(|| signed::failing_job(view));
     if of_gate.is_none() {
         bake_ends(view, active)?;
     } else {

@@ -14,6 +14,8 @@ use crate::domain::{DependsOn, ImageRef, Phase, ServiceName, Slot, Timestamp, ti
 pub enum WaitingOn {
     /// A pull in the background.
     Pull { image: ImageRef, percent: Option<u8> },
+    /// A look at an image's signature.
+    Signature { image: ImageRef },
     /// Replicas that are not ready yet.
     Readiness {
         ready: u32,
@@ -64,6 +66,7 @@ impl WaitingOn {
             | WaitingOn::Standby { until: at, .. }
             | WaitingOn::Retry { at, .. } => Some(*at),
             WaitingOn::Pull { .. }
+            | WaitingOn::Signature { .. }
             | WaitingOn::Dependency { .. }
             | WaitingOn::Promotion { .. }
             | WaitingOn::Group { .. }
@@ -88,6 +91,7 @@ impl WaitingOn {
                 format!("pulling {image}, {percent} %")
             }
             WaitingOn::Pull { image, percent: None } => format!("pulling {image}"),
+            WaitingOn::Signature { image } => format!("the signature of {image} to be verified"),
             WaitingOn::Readiness { ready, of, slot, deadline, last_failure } => {
                 let why = last_failure.as_ref().map_or(String::new(), |why| format!(" ({why})"));
                 let left = deadline.map_or(String::new(), |at| format!(", {} left", left(&at)));

@@ -44,10 +44,14 @@ pub enum Feature {
     EndedHealthy,
     EndedHeld,
     Recovered,
+    /// A signature was found.
+    Verified,
+    /// A signature was looked for, and there is none.
+    Unsigned,
 }
 
 impl Feature {
-    pub const ALL: [Feature; 34] = [
+    pub const ALL: [Feature; 36] = [
         Feature::Pulled,
         Feature::PullRefused,
         Feature::PullFailed,
@@ -82,6 +86,8 @@ impl Feature {
         Feature::EndedHealthy,
         Feature::EndedHeld,
         Feature::Recovered,
+        Feature::Verified,
+        Feature::Unsigned,
     ];
 }
 

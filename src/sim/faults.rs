@@ -30,10 +30,12 @@ pub enum Call {
     LoadMemory,
     SaveMemory,
     LoadStack,
+    /// Last, and not among [`Call::DRAWN`]: only some worlds make it.
+    Verify,
 }
 
 impl Call {
-    pub const ALL: [Call; 19] = [
+    pub const ALL: [Call; 20] = [
         Call::Containers,
         Call::Host,
         Call::CreateNetwork,
@@ -53,7 +55,11 @@ impl Call {
         Call::LoadMemory,
         Call::SaveMemory,
         Call::LoadStack,
+        Call::Verify,
     ];
+
+    /// How many of them every world makes: a seed draws among these.
+    pub const DRAWN: usize = 19;
 
     /// Returns the faults that this call can meet.
     pub fn faults(self) -> &'static [Fault] {
@@ -61,9 +67,12 @@ impl Call {
         const READS: &[Fault] =
             &[Fault::CrashBefore, Fault::CrashAfter, Fault::ErrorBefore, Fault::SlowBefore];
         match self {
-            Call::Containers | Call::Host | Call::Logs | Call::ObserveProxy | Call::InFlight => {
-                READS
-            }
+            Call::Containers
+            | Call::Host
+            | Call::Logs
+            | Call::ObserveProxy
+            | Call::InFlight
+            | Call::Verify => READS,
             Call::CreateNetwork
             | Call::CreateVolume
             | Call::Create
@@ -101,7 +110,8 @@ impl Call {
             | Call::ObserveProxy
             | Call::InFlight
             | Call::LoadMemory
-            | Call::LoadStack => false,
+            | Call::LoadStack
+            | Call::Verify => false,
         }
     }
 }

@@ -11,7 +11,7 @@
 //! | `world/` | Docker, its registry, Caddy, probes, and what people do to them |
 //! | `faults` | which calls crash, fail or take their time |
 //! | `ports` | the controller's ports over the world; every call passes one gate |
-//! | `oracle/` | S1 to S7 at every effect, L1 and L2 at the end |
+//! | `oracle/` | S1 to S8 and S11 at every effect, L1 and L2 at the end |
 //! | `run` | drives one controller after another through a scenario |
 //! | `shrink` | drops what a failing scenario does not need |
 //! | `mutant` | lies that the oracle must see through |

@@ -39,10 +39,12 @@ pub enum Mutant {
     SkipGates,
     /// A job that is done looks as if it had not been started.
     RunJobsAgain,
+    /// Every look for a signature finds it.
+    SkipSignatures,
 }
 
 impl Mutant {
-    pub const ALL: [Mutant; 12] = [
+    pub const ALL: [Mutant; 13] = [
         Mutant::SkipReadiness,
         Mutant::SkipDrain,
         Mutant::CountNothing,
@@ -55,6 +57,7 @@ impl Mutant {
         Mutant::NeverPull,
         Mutant::SkipGates,
         Mutant::RunJobsAgain,
+        Mutant::SkipSignatures,
     ];
 }
 

@@ -14,10 +14,12 @@ use std::{
     time::Duration,
 };
 
+use futures::future::BoxFuture;
+
 use crate::{
     domain::{
         ContainerId, Digest, GateKey, GateTarget, ImageId, ImageRef, Memory, Resolution,
-        RouteTable, Stack, Timestamp,
+        RouteTable, SignatureWanted, Stack, Timestamp,
         release::RestartPolicy,
         snapshot::{
             Failure, FailureKind, Host, InFlight, Listed, Measured, Measurement, ProbeStanding,
@@ -26,7 +28,7 @@ use crate::{
         stack::{NetworkSpec, ProxyConfig, VolumeSpec},
     },
     plan::{NewContainer, SecretFiles},
-    ports::{Clock, Engine, Gatekeeper, Ledger, ProbeTarget, Prober, Proxy, Source},
+    ports::{Clock, Engine, Gatekeeper, Ledger, ProbeTarget, Prober, Proxy, Source, Verifier},
 };
 
 use super::{
@@ -211,7 +213,8 @@ impl World {
             | Call::TakePulled
             | Call::LoadMemory
             | Call::SaveMemory
-            | Call::LoadStack => return Ok(()),
+            | Call::LoadStack
+            | Call::Verify => return Ok(()),
         };
         match self.now < down_until {
             true => Err(Failure {

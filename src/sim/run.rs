@@ -19,6 +19,7 @@ use futures::task::noop_waker;
 use crate::{
     controller::{Controller, Pass, Ports},
     domain::{Secret, Stack, Timestamp},
+    ports::Verifier,
 };
 
 use super::{
@@ -96,11 +97,12 @@ impl<'a> Run<'a> {
     fn new(scenario: &'a Scenario, mut trace: Trace) -> Run<'a> {
         trace.line(0, || format!("-- declared: {}", summary(&scenario.initial)));
         for version in &scenario.catalog {
-            let Version { image, behaviour, shelf, pull_time, gates, job_code } = version;
+            let Version { image, behaviour, shelf, pull_time, gates, job_code, signature } =
+                version;
             trace.line(0, || {
                 format!(
                     "-- {image}: {behaviour:?}, {shelf:?}, {pull_time} ms, gates {gates:?}, \
-                     jobs end with {job_code}"
+                     jobs end with {job_code}, {signature:?}"
                 )
             });
         }
@@ -312,6 +314,7 @@ impl<'a> Run<'a> {
             proxy: Arc::clone(&port),
             prober: Arc::clone(&port),
             gates: Arc::clone(&port),
+            verifier: Arc::clone(&port) as Arc<dyn Verifier>,
             ledger: Arc::clone(&port),
             source: Arc::clone(&port),
             clock: Arc::clone(&port),

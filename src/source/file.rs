@@ -10,12 +10,13 @@ use std::{
 use crate::{
     domain::{
         HostIdentity, Stack,
-        manifest::{self, AllowDeleteAll, Holds, Input, Unread},
+        manifest::{self, AllowDeleteAll, Holds, Input, PolicyInForce, Unread},
     },
     ports::Source,
 };
 
 use super::{
+    policy::{PolicyFile, real_path},
     stable::{self, Content},
     variables::{Variables, read_bounded},
     vault::{AgeIdentity, HostVault, Values, read_settled},
@@ -28,6 +29,7 @@ pub struct FileSource {
     env_files: EnvFiles,
     allow_delete_all: AllowDeleteAll,
     host: HostIdentity,
+    policy: Option<PolicyFile>,
     age_identity: AgeIdentity,
     values: Values,
     /// What was read last, so that an idle pass asks only for the file's stamp.
@@ -85,11 +87,19 @@ impl FileSource {
             env_files,
             allow_delete_all,
             host,
+            policy: None,
             age_identity: AgeIdentity::default(),
             values: Values::Asked,
             known: Mutex::default(),
             concerned: Arc::new(Mutex::new(concerned)),
         }
+    }
+
+    /// Returns the source with every load held against the policy of this host.
+    #[must_use]
+    pub fn under(self, policy: PolicyFile) -> FileSource {
+        lock(&self.concerned).insert(policy.path().to_owned());
+        FileSource { policy: Some(policy), ..self }
     }
 
     /// Decrypts with this identity, instead of the one in the usual place.
@@ -123,7 +133,11 @@ impl FileSource {
         let variables = self.env_files.read()?;
         let variables = |name: &str| variables.get(name);
         let base_dir = base_dir(&self.path);
-        let concerned = Mutex::new(concerned_by(&self.path, &self.env_files));
+        let policy = self.policy.as_ref().map(PolicyFile::read).transpose()?.flatten();
+        let mut concerned = concerned_by(&self.path, &self.env_files);
+        concerned.extend(self.policy.as_ref().map(|policy| policy.path().to_owned()));
+        concerned.extend(policy.iter().flat_map(|policy| policy.key_files.clone()));
+        let concerned = Mutex::new(concerned);
         let read_file = |path: &Path| {
             let path = base_dir.join(path);
             lock(&concerned).insert(path.clone());
@@ -149,6 +163,7 @@ impl FileSource {
             base_dir: &base_dir,
             allow_delete_all: self.allow_delete_all,
             host: &self.host,
+            policy: policy.as_ref().map(|rules| PolicyInForce { rules, real_path: &real_path }),
         });
         *lock(&self.concerned) = concerned.into_inner().unwrap_or_else(PoisonError::into_inner);
         stack.map_err(|report| report.to_string())

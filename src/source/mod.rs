@@ -3,6 +3,7 @@
 mod desired;
 mod file;
 pub mod git;
+mod policy;
 mod stable;
 mod variables;
 mod vault;
@@ -11,5 +12,6 @@ mod watch;
 pub use desired::{DesiredState, Watch};
 pub use file::FileSource;
 pub use git::GitSource;
+pub use policy::PolicyFile;
 pub use vault::AgeIdentity;
 pub use watch::FileWatch;

@@ -7,7 +7,7 @@
 //! | `accepted` | the stack in force, and its file |
 //! | `routes` | the proxy's routes as they last stood |
 //! | `proxy` | the proxy that has them |
-//! | `images` | resolutions, failed pulls, last prune |
+//! | `images` | resolutions, failed pulls, signatures, last prune |
 //! | `service/NAME` | what is remembered of a service |
 //! | `outbox` | what is to be told, and to whom it has been |
 //! | `event/NUMBER` | one history event, never changed |
@@ -25,7 +25,8 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest as _, Sha256};
 
 use crate::domain::{
-    DeploymentReport, ImageRef, Memory, Outbox, Resolution, RouteTable, ServiceName, Timestamp,
+    DeploymentReport, ImageRef, Memory, Outbox, Resolution, RouteTable, ServiceName, SignedImage,
+    Timestamp,
     deployment::MAX_REPORTS,
     memory::{Accepted, Attempts, Boot, Event, MAX_HISTORY, ServiceMemory},
     stack::ProxyConfig,
@@ -68,6 +69,10 @@ struct Head {
 struct Images {
     resolutions: BTreeMap<ImageRef, Resolution>,
     failed_pulls: BTreeMap<ImageRef, Attempts>,
+    #[serde(default)]
+    verified: Vec<SignedImage>,
+    #[serde(default)]
+    failed_checks: BTreeMap<SignedImage, Attempts>,
     pruned_at: Option<Timestamp>,
 }
 
@@ -76,6 +81,8 @@ impl Images {
         Images {
             resolutions: memory.resolutions.clone(),
             failed_pulls: memory.failed_pulls.clone(),
+            verified: memory.verified.clone(),
+            failed_checks: memory.failed_checks.clone(),
             pruned_at: memory.pruned_at,
         }
     }
@@ -111,6 +118,8 @@ impl Shelf {
             accepted: reading.record::<Accepted>(ACCEPTED),
             resolutions: images.resolutions,
             failed_pulls: images.failed_pulls,
+            verified: images.verified,
+            failed_checks: images.failed_checks,
             services,
             failed_writes: None,
             failed_host_steps: None,
@@ -143,6 +152,8 @@ impl Shelf {
             accepted,
             resolutions,
             failed_pulls,
+            verified,
+            failed_checks,
             services,
             failed_writes: _,
             failed_host_steps: _,
@@ -157,6 +168,8 @@ impl Shelf {
         kept.accepted == *accepted
             && kept.resolutions == *resolutions
             && kept.failed_pulls == *failed_pulls
+            && kept.verified == *verified
+            && kept.failed_checks == *failed_checks
             && kept.services == *services
             && kept.routes == *routes
             && kept.proxy == *proxy

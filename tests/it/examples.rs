@@ -6,7 +6,7 @@ use std::{
     process::Command,
 };
 
-use crate::rig::{edge, run};
+use crate::rig::{cosign::Signer, edge, run};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -157,4 +157,35 @@ fn the_unit_we_ship_is_valid_with_and_without_git() {
     fs::create_dir(&drop_in).expect("writable");
     fs::write(drop_in.join("git.conf"), installed("git.conf")).expect("writable");
     assert_eq!(verified(dir.path()), Vec::<String>::new());
+}
+
+#[test]
+fn the_policy_we_ship_lets_the_production_stack_in() {
+    let dir = tempfile::tempdir().expect("a folder can be made");
+    let policy = dir.path().join("policy.yaml");
+    fs::copy(root().join("manifests/policy/policy.yaml"), &policy).expect("it is there");
+    fs::create_dir(dir.path().join("keys")).expect("writable");
+    fs::write(dir.path().join("keys/ci.pub"), Signer::default().pem()).expect("writable");
+    let check = |image: &str| {
+        let stack = fs::read_to_string(root().join("manifests/production.yaml")).expect("readable");
+        let path = dir.path().join("quaymaster.yaml");
+        fs::write(&path, stack.replace("qdrant/qdrant", image)).expect("writable");
+        let output = Command::new(env!("CARGO_BIN_EXE_quaymaster"))
+            .args(["policy", "check", "--policy"])
+            .args([&policy, &path])
+            .env("POSTGRES_PASSWORD", "not a real one")
+            .env("LANGFUSE_PUBLIC_KEY", "not a real one")
+            .env("LANGFUSE_SECRET_KEY", "not a real one")
+            .env("LANGFUSE_AUTH", "not a real one")
+            .env("DATABASE_URL", "not a real one")
+            .output()
+            .expect("quaymaster runs");
+        let told = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8_lossy(&told).into_owned())
+    };
+    let (code, told) = check("qdrant/qdrant");
+    assert_eq!(code, Some(0), "{told}");
+    let (code, told) = check("elsewhere/qdrant");
+    assert_eq!(code, Some(2), "{told}");
+    assert!(told.contains("does not run images of docker.io/elsewhere/qdrant"), "{told}");
 }

@@ -12,6 +12,7 @@ mod manifest;
 mod plans;
 mod probe;
 mod rig;
+mod signature;
 mod sim;
 mod source;
 mod store;

@@ -10,6 +10,7 @@ use crate::domain::release::{Healthcheck, RestartPolicy};
 
 use super::{
     fields::{Fields, NO_REFUSALS},
+    obey,
     reader::Reader,
     report::shown,
     yaml::{Entry, Node, Value},
@@ -139,6 +140,23 @@ pub(super) fn read_extra_hosts(
         }
     }
     hosts
+}
+
+/// Reads the capabilities that a container gets beside the usual ones.
+pub(super) fn read_added_capabilities(
+    reader: &mut Reader<'_>,
+    entry: Option<&Entry>,
+) -> BTreeSet<String> {
+    let names = read_capabilities(reader, entry);
+    obey::added_capabilities(reader, entry, &names);
+    names
+}
+
+/// Reads `security_opt:`.
+pub(super) fn read_security_options(reader: &mut Reader<'_>, entry: Option<&Entry>) -> Vec<String> {
+    let read = entry.map(|it| reader.texts(&it.value, "a list of options")).unwrap_or_default();
+    read.iter().for_each(|text| obey::security_option(reader, text));
+    read.into_iter().map(|text| text.value).collect()
 }
 
 /// Reads the names of capabilities, with or without `CAP_`.

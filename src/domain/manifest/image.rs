@@ -2,9 +2,11 @@
 
 use crate::domain::ImageRef;
 
-use super::{reader::Reader, yaml::Node};
+use super::{obey, reader::Reader, yaml::Node};
 
 pub(super) fn read(reader: &mut Reader<'_>, node: &Node) -> Option<ImageRef> {
     let help = "write `registry/repository:tag`, or `…@sha256:` and a digest";
-    reader.parsed(node, "an image reference", help, str::parse::<ImageRef>)
+    let image = reader.parsed(node, "an image reference", help, str::parse::<ImageRef>)?;
+    obey::image(reader, node.span, &image);
+    Some(image)
 }

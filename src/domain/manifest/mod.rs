@@ -29,6 +29,8 @@ mod images;
 mod interpolate;
 mod mounts;
 mod networks;
+mod obey;
+mod policy_file;
 mod ports;
 mod preview;
 mod probe;
@@ -53,14 +55,18 @@ mod url;
 mod vault;
 mod yaml;
 
-use std::{io, path::Path};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
-use super::{HostIdentity, Stack};
+use super::{HostIdentity, HostPolicy, Stack};
 use reader::Reader;
 use report::Flaw;
 use yaml::Span;
 
 pub use env_file::{BadEnvFile, read_env_file};
+pub use policy_file::{PolicyInput, parse_policy};
 pub use quantity::duration;
 pub use report::{Problem, Report};
 pub use slot_edit::{SlotNotEdited, with_slot};
@@ -87,6 +93,16 @@ pub struct Input<'a> {
     pub allow_delete_all: AllowDeleteAll,
     /// The host whose services are wanted.
     pub host: &'a HostIdentity,
+    /// What the host lets run; None on one without a policy.
+    pub policy: Option<PolicyInForce<'a>>,
+}
+
+/// A host's rules, and what only the host can tell of its own files.
+#[derive(Clone, Copy)]
+pub struct PolicyInForce<'a> {
+    pub rules: &'a HostPolicy,
+    /// Returns where a path leads through symbolic links, as far as it exists.
+    pub real_path: &'a dyn Fn(&Path) -> PathBuf,
 }
 
 /// Whether a file without any service is meant: it removes every container of

@@ -13,6 +13,7 @@ use crate::domain::{
 
 use super::{
     fields::{Fields, NO_REFUSALS, Refusals, refuse_name},
+    obey,
     reader::{Reader, Text},
     resources::{Resources, is_docker_name, read_labels, read_resources, read_texts},
     yaml::{Entry, Map, Node, Value},
@@ -38,6 +39,7 @@ pub(super) fn read_declared(
     node: Option<&Node>,
 ) -> Resources<VolumeSpec> {
     read_resources(reader, stack, node, "volumes", |reader, fields| {
+        let written = (fields.get("driver"), fields.get("driver_opts"));
         let spec = VolumeSpec {
             driver: fields
                 .get("driver")
@@ -49,6 +51,7 @@ pub(super) fn read_declared(
                 .unwrap_or_default(),
             labels: fields.get("labels").map(|it| read_labels(reader, it)).unwrap_or_default(),
         };
+        obey::volume(reader, written, &spec);
         (spec, &VOLUME_REFUSALS)
     })
 }
@@ -71,6 +74,9 @@ pub(super) fn read(
             }
         };
         let Some(mount) = read else { continue };
+        if let MountSource::Bind(path) = &mount.source {
+            obey::bind_mount(reader, item.span, Path::new(path), mount.read_only);
+        }
         let target = mount.target.trim_end_matches('/').to_owned();
         if let Some(first) = targets.insert(target, item.span) {
             reader.refuse_again(item.span, "something is mounted on this path already", first);
@@ -262,7 +268,7 @@ fn read_host_path(reader: &mut Reader<'_>, text: &Text, source: &str) -> Option<
 }
 
 /// Resolves `.` and `..` by the text of the path alone.
-fn resolved(path: &Path) -> PathBuf {
+pub(super) fn resolved(path: &Path) -> PathBuf {
     let mut plain = PathBuf::from("/");
     for component in path.components() {
         match component {

@@ -6,6 +6,7 @@ use crate::domain::{ServiceName, StackName, release::NetworkAttachment, stack::N
 
 use super::{
     fields::{Fields, Refusals, refuse_name},
+    obey,
     reader::{Reader, Text},
     report::shown,
     resources::{
@@ -59,6 +60,9 @@ pub(super) fn read_declared(
         };
         (spec, &NETWORK_REFUSALS)
     });
+    for (name, span) in networks.written() {
+        obey::network(reader, span, name);
+    }
     if !networks.declares(DEFAULT) {
         let name = format!("{stack}_{DEFAULT}");
         networks.declare(DEFAULT.to_owned(), name, Origin::Created(NetworkSpec::default()));

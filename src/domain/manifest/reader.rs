@@ -69,6 +69,15 @@ impl<'a> Reader<'a> {
         !self.flaws.is_empty()
     }
 
+    /// Returns a value of what stands at `span` as messages may show it: as it is
+    /// written, where a variable may be part of it.
+    pub fn shown_at(&self, span: Span, value: &str) -> String {
+        match &self.source[span.start..span.end] {
+            written if written.contains('$') => shown(written),
+            _ => shown(value),
+        }
+    }
+
     /// Notes a problem and how to mend it.
     pub fn refuse(&mut self, span: Span, message: impl Into<String>, help: impl Into<String>) {
         self.flaws.push(Flaw::new(span, message, help));

@@ -9,13 +9,15 @@ use super::{
     fields::{Fields, NO_REFUSALS, Refusals},
     reader::Reader,
     report::shown,
-    yaml::{Entry, Node, Value},
+    yaml::{Entry, Node, Span, Value},
 };
 
 /// Networks or volumes by their key in the file, and which of them are used:
 /// one that nobody uses is not created, as in Compose.
 pub(super) struct Resources<S> {
     by_key: BTreeMap<String, Resource<S>>,
+    /// Docker's name of each that the file declares, and where it does.
+    written: Vec<(String, Span)>,
 }
 
 struct Resource<S> {
@@ -39,7 +41,7 @@ pub(super) struct Declared<S> {
 
 impl<S> Resources<S> {
     pub fn new() -> Resources<S> {
-        Resources { by_key: BTreeMap::new() }
+        Resources { by_key: BTreeMap::new(), written: Vec::new() }
     }
 
     pub fn declare(&mut self, key: String, name: String, origin: Origin<S>) {
@@ -59,6 +61,11 @@ impl<S> Resources<S> {
 
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.by_key.keys().map(String::as_str)
+    }
+
+    /// Returns Docker's name of each that the file declares, and where it does.
+    pub fn written(&self) -> impl Iterator<Item = (&str, Span)> {
+        self.written.iter().map(|(name, span)| (name.as_str(), *span))
     }
 
     /// Returns those that are used.
@@ -97,6 +104,7 @@ pub(super) fn read_resources<S: Default + PartialEq>(
             continue;
         }
         let (name, origin) = read_resource(reader, stack, entry, &read_spec);
+        resources.written.push((name.clone(), entry.key_span));
         if let Some(first) = names.insert(name.clone(), entry.key_span) {
             let message =
                 format!("`{}` is the same in Docker as another of the {what}", shown(&entry.key));

@@ -254,19 +254,13 @@ fn read_spec(
             .unwrap_or_default(),
         extra_hosts: container::read_extra_hosts(reader, fields.get("extra_hosts")),
         ulimits: capacity::read_ulimits(reader, fields.get("ulimits")),
-        cap_add: container::read_capabilities(reader, fields.get("cap_add")),
+        cap_add: container::read_added_capabilities(reader, fields.get("cap_add")),
         cap_drop: container::read_capabilities(reader, fields.get("cap_drop")),
         read_only: fields.get("read_only").and_then(|it| reader.flag(&it.value)) == Some(true),
         tmpfs: mounts::read_tmpfs(reader, fields.get("tmpfs")),
         init: fields.get("init").and_then(|it| reader.flag(&it.value)),
         shm_size_bytes: fields.get("shm_size").and_then(|it| reader.positive_bytes(&it.value)),
-        security_opt: fields
-            .get("security_opt")
-            .map(|it| reader.texts(&it.value, "a list of options"))
-            .unwrap_or_default()
-            .into_iter()
-            .map(|text| text.value)
-            .collect(),
+        security_opt: container::read_security_options(reader, fields.get("security_opt")),
         ..ContainerSpec::default()
     }
 }

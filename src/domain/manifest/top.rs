@@ -113,6 +113,7 @@ pub(super) fn read(reader: &mut Reader<'_>, tree: &Rc<Node>) -> Option<Stack> {
             receivers: receivers.unwrap_or_default(),
             status,
         },
+        signatures: reader.input.policy.map(|it| it.rules.signatures.clone()).unwrap_or_default(),
     })
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{ImageRef, Resolution, ServiceName, memory::Hold};
+use crate::domain::{ImageRef, Resolution, ServiceName, SignedImage, memory::Hold};
 
 use super::ContainerId;
 
@@ -52,6 +52,12 @@ pub enum Outcome {
     Pulled {
         image: ImageRef,
         result: Result<Resolution, Failure>,
+    },
+    /// An image was looked at in its registry; an error means that it is not signed as
+    /// the policy wants, or that nobody could tell.
+    Verified {
+        image: SignedImage,
+        result: Result<(), Failure>,
     },
     /// The replica's restart policy is now the declared one.
     RestartPolicySet {

@@ -15,8 +15,8 @@ use std::{
 };
 
 use crate::domain::{
-    Container, ContainerId, Fingerprint, GateKey, Memory, ProbeCheck, ReleaseId, RouteTable,
-    Service, ServiceName, Slot, Stack, Strategy,
+    Container, ContainerId, Digest, Fingerprint, GateKey, Memory, ProbeCheck, ReleaseId,
+    RouteTable, Service, ServiceName, Slot, Stack, Strategy,
     snapshot::{ContainerState, Health, Measured, Measurement, ProbeStanding},
 };
 
@@ -38,6 +38,7 @@ pub enum Rule {
     S6,
     S7,
     S8,
+    S11,
     L1,
     L2,
 }
@@ -111,6 +112,8 @@ pub struct Oracle {
     forgotten: BTreeSet<GateKey>,
     /// Releases that a route was given.
     promoted: BTreeSet<(ServiceName, ReleaseId)>,
+    /// Images that were seen to be signed.
+    verified: BTreeSet<Digest>,
     /// The store was lost at least once: earlier releases may be unknown.
     pub amnesia: bool,
 }
@@ -152,6 +155,10 @@ impl Oracle {
     pub fn measured(&mut self, measured: &BTreeMap<GateKey, Measured>) {
         let passed = measured.iter().filter(|(_, it)| matches!(it.last, Measurement::Passed(_)));
         self.passed.extend(passed.map(|(key, _)| key.clone()));
+    }
+
+    pub fn verified(&mut self, digest: Digest) {
+        self.verified.insert(digest);
     }
 
     pub fn foreign_made(&mut self, id: ContainerId) {

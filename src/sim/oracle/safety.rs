@@ -59,12 +59,24 @@ impl World {
         if let Some(at) = exposed {
             self.breaks(Rule::S1, format!("{} is created at {at}, which is routed", new.name));
         }
+        self.judge_signature(new);
         let Some(service) = self.oracle.declared(&new.service) else {
             return self.breaks(Rule::S4, format!("{} is created and not declared", new.name));
         };
         let Some((declaration, release)) = self.oracle.holds.get(&new.service) else { return };
         if *declaration == service.declaration() && release.as_ref() == Some(&new.release.id) {
             self.breaks(Rule::S7, format!("{} is created while its release is held", new.name));
+        }
+    }
+
+    /// S11: where images must be signed, nothing is made of one that was not seen to be.
+    /// The rule of a scenario stands from its beginning, so nothing served before it.
+    fn judge_signature(&mut self, new: &NewContainer) {
+        let (image, digest) = (&new.release.image, &new.release.digest);
+        let stack = self.oracle.knows.stack.as_ref();
+        let is_wanted = stack.is_some_and(|stack| stack.signature_of(image, digest).is_some());
+        if is_wanted && !self.oracle.verified.contains(digest) {
+            self.breaks(Rule::S11, format!("{} is created, and {image} not verified", new.name));
         }
     }
 

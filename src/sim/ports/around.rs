@@ -52,6 +52,30 @@ impl Gatekeeper for SimPort {
     }
 }
 
+impl Verifier for SimPort {
+    fn verify<'a>(&'a self, wanted: &'a SignatureWanted) -> BoxFuture<'a, Result<(), Failure>> {
+        let digest = &wanted.image.digest;
+        let look = |world: &mut World| {
+            let looked = world.registry.look_for_signature(digest, world.now);
+            match &looked {
+                Ok(()) => {
+                    world.oracle.verified(digest.clone());
+                    world.counters.feature(Feature::Verified);
+                }
+                Err(failure) if failure.kind == FailureKind::Refused => {
+                    world.counters.feature(Feature::Unsigned);
+                }
+                Err(_) => {}
+            }
+            looked
+        };
+        Box::pin(async move {
+            let looked = self.call(Call::Verify, digest.short(), |_| {}, look).await;
+            if self.is(Mutant::SkipSignatures) { Ok(()) } else { looked }
+        })
+    }
+}
+
 impl Ledger for SimPort {
     fn load(&self) -> Memory {
         self.call_now(Call::LoadMemory, "", Memory::default(), |world| {

@@ -16,7 +16,7 @@ use crate::{
             AdminEndpoint, FlipChoice, Images, NameChoice, NetworkSpec, ProxyConfig, VolumeSpec,
         },
     },
-    sim::world::{GateFate, Shelf, Version, behaviour::Behaviour},
+    sim::world::{GateFate, Shelf, SignatureFate, Version, behaviour::Behaviour},
 };
 
 const STACK: &str = "sim";
@@ -196,6 +196,7 @@ pub fn stack_of(drafts: &[ServiceDraft]) -> Arc<Stack> {
         external_networks: Vec::new(),
         external_volumes: Vec::new(),
         images: Images { retain_releases: 2, ..Images::default() },
+        signatures: Vec::new(),
     })
 }
 
@@ -203,7 +204,8 @@ pub fn stack_of(drafts: &[ServiceDraft]) -> Arc<Stack> {
 pub fn version_of(name: &str, version: u32, behaviour: Behaviour) -> Version {
     let image = image(name, version);
     let (gates, job_code) = (GateFate::Passes, 0);
-    Version { image, behaviour, shelf: Shelf::Present, pull_time: 800, gates, job_code }
+    let (shelf, signature) = (Shelf::Present, SignatureFate::Signed);
+    Version { image, behaviour, shelf, pull_time: 800, gates, job_code, signature }
 }
 
 pub fn service_name(name: &str) -> ServiceName {
@@ -262,6 +264,9 @@ fn ungated_fate(version: &Version, service: &Service) -> Fate {
     match version.shelf {
         Shelf::Missing | Shelf::Denied => return Fate::Bad,
         Shelf::Present | Shelf::Flaky(_) | Shelf::RateLimited(_) | Shelf::LocalOnly => {}
+    }
+    if version.signature == SignatureFate::Unsigned {
+        return Fate::Bad;
     }
     match (service.kind, &service.probe.check, version.behaviour) {
         (_, _, Behaviour::CannotStart) => Fate::Bad,

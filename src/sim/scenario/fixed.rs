@@ -6,11 +6,11 @@ use crate::{
     domain::{ProbeCheck, ServiceKind, Slot, SlotChoice, Strategy},
     sim::{
         faults::FaultPlan,
-        world::{GateFate, Shelf, Version, behaviour::Behaviour, operator::Act},
+        world::{GateFate, Shelf, SignatureFate, Version, behaviour::Behaviour, operator::Act},
     },
 };
 
-use super::{GateDraft, Scenario, ServiceDraft, stack_of, version_of};
+use super::{GateDraft, Scenario, ServiceDraft, must_be_signed, stack_of, version_of};
 
 /// Milliseconds by which the first deployment of each scenario has settled.
 const SETTLED: i64 = 12_000;
@@ -36,6 +36,8 @@ pub fn all() -> Vec<Scenario> {
         failing_gate(),
         failing_job(),
         group(),
+        signed_flip(),
+        unsigned(),
     ]
 }
 
@@ -186,6 +188,21 @@ fn failing_gate() -> Scenario {
 fn failing_job() -> Scenario {
     let mut scenario = upgrade("failing job", &gated("api"), Behaviour::ReadyAfter(300));
     scenario.catalog[1].job_code = 1;
+    scenario
+}
+
+/// The look at the next version's signature fails once.
+fn signed_flip() -> Scenario {
+    let mut scenario = upgrade("signed flip", &quick("api"), Behaviour::ReadyAfter(300));
+    scenario.catalog[1].signature = SignatureFate::SignedAfter(1);
+    must_be_signed(&mut scenario);
+    scenario
+}
+
+fn unsigned() -> Scenario {
+    let mut scenario = upgrade("unsigned", &quick("api"), Behaviour::ReadyAfter(300));
+    scenario.catalog[1].signature = SignatureFate::Unsigned;
+    must_be_signed(&mut scenario);
     scenario
 }
 

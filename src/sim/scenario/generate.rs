@@ -7,11 +7,13 @@ use crate::{
     sim::{
         faults::{Call, Fault, FaultPlan, Rate},
         prng::{self, Prng},
-        world::{GateFate, Shelf, Version, behaviour::Behaviour, operator::Act},
+        world::{GateFate, Shelf, SignatureFate, Version, behaviour::Behaviour, operator::Act},
     },
 };
 
-use super::{GateDraft, Scenario, ServiceDraft, service_name, stack_of, version_of};
+use super::{
+    GateDraft, Scenario, ServiceDraft, must_be_signed, service_name, stack_of, version_of,
+};
 
 const NAMES: [&str; 4] = ["api", "db", "job", "web"];
 const VERSIONS: u32 = 5;
@@ -33,7 +35,7 @@ pub fn generate(seed: u64) -> Scenario {
     let end_of_edits = acts.last().map_or(0, |(at, _)| *at) + 20_000;
     accidents(&mut prng, &NAMES[..count], end_of_edits, &mut acts);
     acts.sort_by_key(|(at, _)| *at);
-    Scenario {
+    let mut scenario = Scenario {
         name: format!("seed {seed}"),
         catalog,
         initial,
@@ -41,6 +43,34 @@ pub fn generate(seed: u64) -> Scenario {
         acts,
         lost_wakes_percent: *prng.pick(&[0, 0, 20, 90]),
         mutant: None,
+    };
+    // Likewise of a chance of their own.
+    signatures(&mut Prng::new(prng::hash(seed, 0, 6)), &mut scenario);
+    scenario
+}
+
+/// In a few worlds every image must be signed, and some are not.
+fn signatures(prng: &mut Prng, scenario: &mut Scenario) {
+    if !prng.chance(12) {
+        return;
+    }
+    must_be_signed(scenario);
+    for version in &mut scenario.catalog {
+        version.signature = *prng.pick(&[
+            SignatureFate::Signed,
+            SignatureFate::Signed,
+            SignatureFate::Signed,
+            SignatureFate::SignedAfter(2),
+            SignatureFate::Unsigned,
+        ]);
+        if version.shelf == Shelf::LocalOnly {
+            // No registry could have a signature of it.
+            version.signature = SignatureFate::Unsigned;
+        }
+    }
+    if prng.chance(25) {
+        let fault = *prng.pick(Call::Verify.faults());
+        scenario.faults.focus = Some((Call::Verify, fault, *prng.pick(&[0, 1, 3])));
     }
 }
 
@@ -304,7 +334,7 @@ fn faults(prng: &mut Prng, seed: u64, until: i64) -> FaultPlan {
             prng.chance(35).then_some(Rate { fault, per_ten_thousand })
         })
         .collect();
-    let call = *prng.pick(&Call::ALL);
+    let call = *prng.pick(&Call::ALL[..Call::DRAWN]);
     let fault = *prng.pick(call.faults());
     let nth = *prng.pick(&[0, 0, 1, 2, 5]);
     let focus = prng.chance(50).then_some((call, fault, nth));

@@ -7,7 +7,11 @@ mod generate;
 
 use std::sync::Arc;
 
-use crate::domain::Stack;
+use crate::domain::{
+    Stack,
+    policy::ImagePrefix,
+    signature::{SignatureRule, SigningKey},
+};
 
 use super::{
     faults::{Fault, FaultPlan},
@@ -17,6 +21,25 @@ use super::{
 
 pub use draft::{Fate, GateDraft, ServiceDraft, fate, service_name, stack_of, version_of};
 pub use generate::generate;
+
+/// A key of nobody: what is signed by it, the world knows.
+const KEY: &str = "-----BEGIN PUBLIC KEY-----
+MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE3R0ZtpfBd3Y8DaXuB1gM8JPlhsDI
+EfXO/WsMJEN14hEn8wajX2HklqL7igZPFICv6tBUGylIHp2mTH2Nhv38mg==
+-----END PUBLIC KEY-----";
+
+/// Has every image of a scenario signed before it may run, from beginning to end.
+pub fn must_be_signed(scenario: &mut Scenario) {
+    let key = SigningKey::from_pem("sim", KEY).expect("a public key");
+    let rule = SignatureRule { images: ImagePrefix::Everything, keys: vec![key] };
+    let edits = scenario.acts.iter_mut().filter_map(|(_, act)| match act {
+        Act::Edit(stack) => Some(stack),
+        _ => None,
+    });
+    for stack in edits.chain([&mut scenario.initial]) {
+        Arc::make_mut(stack).signatures = vec![rule.clone()];
+    }
+}
 
 /// One run, fully decided.
 #[derive(Clone, Debug)]

@@ -21,7 +21,7 @@ pub use container::{Owner, SimContainer, State};
 pub use docker::{Change, Creation, Docker, Start};
 pub use gates::{GateDesk, GateFate};
 pub use probes::ProbeDesk;
-pub use registry::{Registry, Shelf, Version};
+pub use registry::{Registry, Shelf, SignatureFate, Version};
 
 use crate::domain::{GateTarget, Memory, Stack};
 

@@ -27,6 +27,16 @@ pub enum Shelf {
     LocalOnly,
 }
 
+/// What the registry has of a version's signature; nobody asks where it need not be
+/// signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignatureFate {
+    Signed,
+    Unsigned,
+    /// This many looks fail, then it is found.
+    SignedAfter(u32),
+}
+
 /// One version of an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Version {
@@ -39,6 +49,7 @@ pub struct Version {
     pub gates: GateFate,
     /// The code with which its jobs end.
     pub job_code: i64,
+    pub signature: SignatureFate,
 }
 
 impl Version {
@@ -61,7 +72,8 @@ impl Version {
     /// Returns whether a container of it gets so far as to write a log.
     pub fn can_log(&self) -> bool {
         let is_here = !matches!(self.shelf, Shelf::Missing | Shelf::Denied);
-        is_here && self.behaviour != Behaviour::CannotStart
+        let is_let_in = self.signature != SignatureFate::Unsigned;
+        is_here && is_let_in && self.behaviour != Behaviour::CannotStart
     }
 
     pub fn resolution(&self) -> Resolution {
@@ -228,6 +240,23 @@ impl Registry {
             let digest = image.digest()?;
             self.versions.values().find(|v| v.digest() == *digest && v.image.name() == image.name())
         })
+    }
+
+    /// Looks whether what the digest names is signed.
+    pub fn look_for_signature(&mut self, digest: &Digest, now: i64) -> Result<(), Failure> {
+        let fail = |kind, message: &str| Err(Failure { kind, message: message.to_owned() });
+        if now < self.down_until {
+            return fail(FailureKind::Transient, "connection refused");
+        }
+        let version = self.versions.values_mut().find(|version| version.digest() == *digest);
+        match version.map(|version| &mut version.signature) {
+            Some(SignatureFate::SignedAfter(left)) if *left > 0 => {
+                *left -= 1;
+                fail(FailureKind::Transient, "unexpected EOF")
+            }
+            Some(SignatureFate::Signed | SignatureFate::SignedAfter(_)) => Ok(()),
+            Some(SignatureFate::Unsigned) | None => fail(FailureKind::Refused, "not signed"),
+        }
     }
 
     /// Takes our mark of `digest` off, and the image with it if `in_use` is none.

@@ -33,15 +33,16 @@ use tracing::{info, warn};
 
 use crate::{
     domain::{
-        Commit, GitStanding, HostIdentity, Stack,
+        Commit, GitStanding, HostIdentity, HostPolicy, Stack,
         git::MAX_EARLIER,
-        manifest::{self, AllowDeleteAll, Holds, Input},
+        manifest::{self, AllowDeleteAll, Holds, Input, PolicyInForce},
         telling::CommitNote,
     },
     ports::Source,
 };
 
 use super::{
+    policy::{PolicyFile, real_path},
     variables::Variables,
     vault::{AgeIdentity, HostVault, Values},
     watch::{FileWatch, LOOK_EVERY, Wake},
@@ -73,6 +74,8 @@ pub struct Options {
     pub env_files: Vec<PathBuf>,
     pub allow_delete_all: AllowDeleteAll,
     pub host: HostIdentity,
+    /// What this host lets run: a file of its own, never of the repository.
+    pub policy: Option<PolicyFile>,
     /// Decrypts the repository's secrets.
     pub age_identity: AgeIdentity,
 }
@@ -189,12 +192,14 @@ impl GitSource {
     }
 
     /// Calls `wake` soon after a file of this host changes that variables or secrets come
-    /// from. Must be called inside a runtime.
+    /// from, or the policy. Must be called inside a runtime.
     pub fn watch_host_files(&self, wake: Wake) -> FileWatch {
         let source = self.clone();
         let files = move || {
             let of_secrets = lock(&source.0.of_secrets);
-            source.0.options.env_files.iter().chain(of_secrets.iter()).cloned().collect()
+            let policy = source.0.options.policy.iter().map(PolicyFile::path);
+            let named = source.0.options.env_files.iter().chain(of_secrets.iter());
+            named.map(PathBuf::as_path).chain(policy).map(Path::to_owned).collect()
         };
         FileWatch::begin(files, wake, LOOK_EVERY)
     }
@@ -272,9 +277,10 @@ impl Inner {
         let text = self.file_at(commit, path, files).await?;
         let text = text.map_err(|unread| format!("cannot read {name}: {}", unread.why))?;
         let variables = self.variables(commit, files).await?;
+        let policy = self.options.policy.as_ref().map(PolicyFile::read).transpose()?.flatten();
         for _ in 0..MAX_READS {
             let wanted = Mutex::new(BTreeSet::new());
-            let read = self.parse(&name, &text, &variables, files, &wanted);
+            let read = self.parse(&name, &text, &variables, policy.as_ref(), files, &wanted);
             let wanted = wanted.into_inner().unwrap_or_else(PoisonError::into_inner);
             if wanted.is_empty() {
                 return read;
@@ -293,6 +299,7 @@ impl Inner {
         name: &str,
         text: &[u8],
         variables: &Variables,
+        policy: Option<&HostPolicy>,
         files: &BTreeMap<PathBuf, Result<Vec<u8>, Unread>>,
         wanted: &Mutex<BTreeSet<PathBuf>>,
     ) -> Result<Stack, String> {
@@ -324,6 +331,7 @@ impl Inner {
             base_dir: &self.repository.tree().join(folder),
             allow_delete_all: self.options.allow_delete_all,
             host: &self.options.host,
+            policy: policy.map(|rules| PolicyInForce { rules, real_path: &real_path }),
         });
         *lock(&self.of_secrets) = of_secrets.into_inner().unwrap_or_else(PoisonError::into_inner);
         stack.map_err(|report| report.to_string())

@@ -38,6 +38,7 @@ fn stack(yaml: &str) -> Stack {
         base_dir: Path::new("/etc/quaymaster"),
         allow_delete_all: AllowDeleteAll::No,
         host: &HostIdentity::default(),
+        policy: None,
     };
     manifest::parse(&input).unwrap_or_else(|report| panic!("{report}"))
 }

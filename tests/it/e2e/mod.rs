@@ -19,6 +19,7 @@ mod repair;
 mod rollback;
 mod s9;
 mod secrets;
+mod signed;
 mod standby;
 mod strategies;
 mod switch_file;

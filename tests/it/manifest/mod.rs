@@ -6,6 +6,7 @@ mod gates;
 mod hostile;
 mod hosts;
 mod idle_slot;
+mod policy;
 mod refused;
 mod refused_routes;
 mod report;
@@ -69,6 +70,7 @@ fn read_on(
         base_dir: Path::new("/srv/shop"),
         allow_delete_all,
         host,
+        policy: None,
     })
 }
 

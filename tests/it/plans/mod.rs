@@ -14,5 +14,6 @@ mod retain;
 mod rolling;
 mod scene;
 mod secrets;
+mod signed;
 mod tell;
 mod upstreams;

@@ -142,6 +142,7 @@ impl Scene {
                 external_networks: Vec::new(),
                 external_volumes: Vec::new(),
                 images: Images::default(),
+                signatures: Vec::new(),
             },
             seen: Snapshot {
                 containers: Observed::Known(Vec::new()),

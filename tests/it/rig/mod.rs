@@ -4,6 +4,7 @@
 
 pub mod backend;
 pub mod caddy;
+pub mod cosign;
 pub mod port;
 pub mod prometheus;
 pub mod registry;

@@ -25,6 +25,7 @@ fn each_mutant_breaks_the_rule_it_is_about() {
             Mutant::DropARoute => Rule::S3,
             Mutant::ForgetHolds => Rule::S7,
             Mutant::NeverPull => Rule::L1,
+            Mutant::SkipSignatures => Rule::S11,
         };
         (mutant, rule)
     });

@@ -16,7 +16,9 @@ const FLOORS: &[(&str, u8)] = &[
     ("probe", 2),
     ("gate", 2),
     ("http", 2),
+    ("credentials", 2),
     ("notify", 2),
+    ("signature", 2),
     ("store", 2),
     ("source", 2),
     ("sim", 2),
@@ -29,7 +31,7 @@ const FLOORS: &[(&str, u8)] = &[
 ];
 
 /// The modules of floor 2 that all others of it may import.
-const SEAMS: &[&str] = &["ports", "http"];
+const SEAMS: &[&str] = &["ports", "http", "credentials"];
 
 /// The simulator drives the production loop: the one edge that points upward.
 const UPWARD: &[(&str, &str)] = &[("sim", "controller")];

@@ -30,6 +30,7 @@ pub fn options(repo: &Repo) -> Options {
 
 fn options_of(url: &str) -> Options {
     Options {
+        policy: None,
         remote: Remote::parse(url).expect("a URL"),
         branch: "main".to_owned(),
         path: RepoPath::parse(PATH).expect("a path"),

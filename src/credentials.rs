@@ -1,7 +1,7 @@
 //! Whose name a registry is asked in: Docker's own `config.json`.
 //!
-//! Read anew for each pull, so that a `docker login` mends what it should without a
-//! restart. `docker_credential` reads the file and asks helpers; what it lacks is
+//! Read anew each time, so that a `docker login` mends what it should without a
+//! restart. Beside the adapters, because both who pulls and who looks at signatures asks. `docker_credential` reads the file and asks helpers; what it lacks is
 //! here: Docker Hub's several names, a helper's "there is none", and a deadline.
 
 use std::{
@@ -10,16 +10,16 @@ use std::{
     time::Duration,
 };
 
-use bollard::auth::DockerCredentials;
 use docker_credential::{CredentialRetrievalError, DockerCredential};
 
 use crate::domain::{
+    Secret,
     image::DOCKER_HUB,
     snapshot::{Failure, FailureKind},
 };
 
 /// What `docker login` calls Docker Hub.
-const DOCKER_HUB_LOGIN: &str = "https://index.docker.io/v1/";
+pub const DOCKER_HUB_LOGIN: &str = "https://index.docker.io/v1/";
 
 /// How long a credential helper may take.
 const HELPER_DEADLINE: Duration = Duration::from_secs(30);
@@ -27,9 +27,20 @@ const HELPER_DEADLINE: Duration = Duration::from_secs(30);
 /// The most characters of a helper's words that a failure carries.
 const MAX_HELPER_WORDS: usize = 200;
 
+/// As whom a registry is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Login {
+    Password {
+        user: String,
+        password: Secret,
+    },
+    /// What an OAuth login left, to be exchanged for tokens.
+    IdentityToken(Secret),
+}
+
 /// Returns the folder of Docker's configuration: `DOCKER_CONFIG`, else `.docker`
 /// in the home of the user we run as.
-pub(super) fn default_folder() -> Option<PathBuf> {
+pub fn default_folder() -> Option<PathBuf> {
     let named = std::env::var_os("DOCKER_CONFIG").filter(|folder| !folder.is_empty());
     named.map(PathBuf::from).or_else(|| Some(std::env::home_dir()?.join(".docker")))
 }
@@ -38,10 +49,7 @@ pub(super) fn default_folder() -> Option<PathBuf> {
 ///
 /// A file that cannot be read or a helper that fails is a failure: to go on
 /// anonymously would end in a refusal that names the wrong cause.
-pub(super) async fn of_registry(
-    folder: Option<&Path>,
-    registry: &str,
-) -> Result<Option<DockerCredentials>, Failure> {
+pub async fn of_registry(folder: Option<&Path>, registry: &str) -> Result<Option<Login>, Failure> {
     let Some(folder) = folder else { return Ok(None) };
     let path = folder.join("config.json");
     let config = match tokio::fs::read(&path).await {
@@ -54,7 +62,7 @@ pub(super) async fn of_registry(
     // A helper is a child process that the crate waits for.
     let lookup = tokio::task::spawn_blocking(move || look_up(&config, &registry));
     match tokio::time::timeout(HELPER_DEADLINE, lookup).await {
-        Ok(Ok(Ok(found))) => Ok(found.map(|found| for_engine(found, &asked_for))),
+        Ok(Ok(Ok(found))) => Ok(found.map(Login::from)),
         Ok(Ok(Err(why))) => Err(failure(&asked_for, &describe(&why, &path))),
         Ok(Err(_)) => Err(failure(&asked_for, "the credential helper's output broke the reader")),
         Err(_) => Err(failure(&asked_for, "the credential helper did not answer")),
@@ -87,19 +95,13 @@ fn look_up(
     Ok(None)
 }
 
-fn for_engine(found: DockerCredential, registry: &str) -> DockerCredentials {
-    let server = if registry == DOCKER_HUB { DOCKER_HUB_LOGIN } else { registry };
-    let serveraddress = Some(server.to_owned());
-    match found {
-        // Never bollard's `auth` field: Docker ignores it.
-        DockerCredential::UsernamePassword(username, password) => DockerCredentials {
-            username: Some(username),
-            password: Some(password),
-            serveraddress,
-            ..Default::default()
-        },
-        DockerCredential::IdentityToken(token) => {
-            DockerCredentials { identitytoken: Some(token), serveraddress, ..Default::default() }
+impl From<DockerCredential> for Login {
+    fn from(found: DockerCredential) -> Login {
+        match found {
+            DockerCredential::UsernamePassword(user, password) => {
+                Login::Password { user, password: Secret::new(password) }
+            }
+            DockerCredential::IdentityToken(token) => Login::IdentityToken(Secret::new(token)),
         }
     }
 }
@@ -144,7 +146,7 @@ fn failure(registry: &str, why: &str) -> Failure {
 mod tests {
     use super::*;
 
-    async fn found(config: serde_json::Value, registry: &str) -> Option<DockerCredentials> {
+    async fn found(config: serde_json::Value, registry: &str) -> Option<Login> {
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::write(folder.path().join("config.json"), config.to_string()).expect("written");
         of_registry(Some(folder.path()), registry).await.expect("readable")
@@ -157,17 +159,15 @@ mod tests {
     async fn a_login_is_decoded_into_user_and_password() {
         let config = serde_json::json!({ "auths": { "r.example:5000": { "auth": AUTH } } });
         let found = found(config, "r.example:5000").await.expect("credentials");
-        assert_eq!(found.username.as_deref(), Some("user"));
-        assert_eq!(found.password.as_deref(), Some("pa+ss"));
-        assert_eq!((found.auth, found.serveraddress.as_deref()), (None, Some("r.example:5000")));
+        let password = Secret::new("pa+ss");
+        assert_eq!(found, Login::Password { user: "user".to_owned(), password });
     }
 
     #[tokio::test]
     async fn docker_hub_is_known_by_each_of_its_names() {
         for name in ["https://index.docker.io/v1/", "index.docker.io", "docker.io"] {
             let config = serde_json::json!({ "auths": { name: { "auth": AUTH } } });
-            let found = found(config, "docker.io").await.expect(name);
-            assert_eq!(found.serveraddress.as_deref(), Some("https://index.docker.io/v1/"));
+            found(config, "docker.io").await.expect(name);
         }
     }
 
@@ -175,7 +175,7 @@ mod tests {
     async fn an_identity_token_is_passed_on() {
         let config = serde_json::json!({ "auths": { "r.example": { "identitytoken": "T" } } });
         let found = found(config, "r.example").await.expect("credentials");
-        assert_eq!((found.identitytoken.as_deref(), found.password), (Some("T"), None));
+        assert_eq!(found, Login::IdentityToken(Secret::new("T")));
     }
 
     #[tokio::test]

@@ -1,0 +1,96 @@
+//! The policy of this host: a file beside the desired state, never part of it.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use crate::domain::{
+    HostPolicy,
+    manifest::{self, PolicyInput},
+};
+
+use super::variables::read_bounded;
+
+/// Where the policy is, and whether it has to be there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PolicyFile {
+    /// Somebody named it: without it nothing new is let in.
+    Named(PathBuf),
+    /// The usual place: without a file there, there is no policy.
+    IfThere(PathBuf),
+}
+
+impl PolicyFile {
+    /// Reads the policy as it stands now; None if there is none.
+    ///
+    /// # Errors
+    ///
+    /// Fails with the text for people if it cannot be read, or is not valid. Then no
+    /// desired state may be let in: nobody knows what it would have to obey.
+    pub fn read(&self) -> Result<Option<HostPolicy>, String> {
+        let path = self.path();
+        let text = match (read_bounded(path), self) {
+            (Ok(text), _) => text,
+            (Err(error), PolicyFile::IfThere(_)) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(None);
+            }
+            (Err(error), _) => {
+                return Err(format!(
+                    "cannot read the policy {}: {error}\n  nothing new is let in without it; \
+                     put it there, or start without `--policy`",
+                    path.display()
+                ));
+            }
+        };
+        let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let read = manifest::parse_policy(&PolicyInput {
+            file_name: &path.display().to_string(),
+            text: &text,
+            base_dir: absolute.parent().unwrap_or(Path::new("/")),
+            read_key: &read_bounded,
+        });
+        read.map(Some).map_err(|report| report.to_string())
+    }
+
+    pub fn path(&self) -> &Path {
+        match self {
+            PolicyFile::Named(path) | PolicyFile::IfThere(path) => path,
+        }
+    }
+}
+
+/// Returns where a path leads through symbolic links. What does not exist yet is taken
+/// as it is written: Docker will make it.
+pub(super) fn real_path(path: &Path) -> PathBuf {
+    let known = path.ancestors().find_map(|above| Some((above, fs::canonicalize(above).ok()?)));
+    let Some((above, real)) = known else { return path.to_owned() };
+    let rest = path.strip_prefix(above).unwrap_or(Path::new(""));
+    if rest.as_os_str().is_empty() { real } else { real.join(rest) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_policy_is_one_only_where_it_was_not_named() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("policy.yaml");
+        assert_eq!(PolicyFile::IfThere(path.clone()).read(), Ok(None));
+        let why = PolicyFile::Named(path).read().expect_err("it is not there");
+        assert!(why.contains("cannot read the policy"), "{why}");
+        let of_a_folder = PolicyFile::IfThere(folder.path().to_owned()).read();
+        assert!(of_a_folder.expect_err("a folder is no file").contains("not a regular file"));
+    }
+
+    #[test]
+    fn a_path_is_followed_as_far_as_it_exists() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let here = fs::canonicalize(folder.path()).expect("it exists");
+        fs::create_dir(here.join("real")).expect("made");
+        std::os::unix::fs::symlink("real", here.join("link")).expect("made");
+        assert_eq!(real_path(&here.join("link/new/x")), here.join("real/new/x"));
+        assert_eq!(real_path(&here.join("link")), here.join("real"));
+    }
+}
