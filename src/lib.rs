@@ -5,7 +5,7 @@
 //! - 0 [`domain`]: the words as types; the file, the snapshot, the memory
 //! - 1 [`plan`]: what to do next, purely
 //! - 2 [`ports`] and the adapters behind them: [`docker`], [`caddy`], [`probe`],
-//!   [`gate`], [`signature`], [`store`], [`source`], [`clock`], [`lock`], [`systemd`]
+//!   [`gate`], [`notify`], [`signature`], [`store`], [`source`], [`clock`], [`lock`], [`systemd`]
 //!   [`http`] and [`credentials`] are below them: how any of them asks somebody outside
 //! - 3 [`controller`]: the loop; [`server`]: how it answers
 //! - 4 [`cli`]: the command line
@@ -20,6 +20,7 @@ pub mod domain;
 pub mod gate;
 pub mod http;
 pub mod lock;
+pub mod notify;
 pub mod plan;
 pub mod ports;
 pub mod probe;

@@ -9,8 +9,8 @@ use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 use futures::future::BoxFuture;
 
 use crate::domain::{
-    ContainerId, Digest, GateKey, GateTarget, GitStanding, ImageId, ImageRef, Memory, Probe,
-    Resolution, RouteTable, SignatureWanted, Stack,
+    ContainerId, Delivery, Digest, GateKey, GateTarget, GitStanding, ImageId, ImageRef, Letter,
+    Memory, Probe, ReceiverId, Resolution, RouteTable, SignatureWanted, Stack, Unreached,
     release::RestartPolicy,
     snapshot::{Failure, Host, InFlight, Listed, Measured, ProbeStanding, ProxyState},
     stack::{NetworkSpec, ProxyConfig, VolumeSpec},
@@ -187,6 +187,19 @@ impl<T: Exec> Exec for Arc<T> {
     ) -> impl Future<Output = Result<i64, Failure>> + Send {
         T::exec(self, id, command, timeout)
     }
+}
+
+/// Tells people and forges, in the background. Nothing waits for it.
+pub trait Notifier: Send + Sync {
+    /// Delivers exactly these from now on, those of one receiver one after another. One
+    /// that is not named any more is not tried again.
+    fn deliver(&self, letters: Vec<Letter>);
+
+    /// Takes the deliveries that have ended since the last call.
+    fn take_delivered(&self) -> Vec<Delivery>;
+
+    /// Returns whom letters keep failing to reach.
+    fn unreached(&self) -> BTreeMap<ReceiverId, Unreached>;
 }
 
 /// Keeps the memory across restarts.

@@ -247,6 +247,16 @@ pub enum Command {
     /// Show what happened
     #[command(after_help = "Example:\n  quaymaster history orchestrator")]
     History(HistoryArgs),
+
+    /// Show what became of each deployment
+    ///
+    /// What was deployed and by which commit, how long its parts took, how its gates
+    /// came out, and how it did. Of one service: the last deployment in detail.
+    #[command(after_help = "Examples:\n  \
+        quaymaster report\n  \
+        quaymaster report orchestrator\n  \
+        quaymaster report orchestrator --last 10 --json")]
+    Report(ReportArgs),
 }
 
 #[derive(Clone, Debug, Args)]
@@ -495,4 +505,17 @@ pub struct HistoryArgs {
     /// How many of the last events
     #[arg(short = 'n', long, value_name = "EVENTS", default_value_t = 50)]
     pub tail: usize,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct ReportArgs {
+    #[command(flatten)]
+    pub file: FileOption,
+    /// Only of this service
+    #[arg(value_name = "SERVICE")]
+    pub service: Option<ServiceName>,
+    /// How many of the last deployments; without it 20 of the whole stack, and one of
+    /// a service. One alone is shown in detail
+    #[arg(short = 'n', long, value_name = "N")]
+    pub last: Option<usize>,
 }

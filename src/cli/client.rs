@@ -10,8 +10,8 @@ use std::{
 use serde::de::DeserializeOwned;
 
 use crate::controller::StatusReport;
-use crate::domain::{ServiceName, memory::Event};
-use crate::server::api::{Accepted, ErrorBody, HistoryPage};
+use crate::domain::{DeploymentReport, ServiceName, memory::Event};
+use crate::server::api::{Accepted, ErrorBody, HistoryPage, ReportPage};
 
 /// How long an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -64,6 +64,12 @@ impl Client {
         let page: HistoryPage =
             self.send(self.http.get(format!("http://quaymaster/v1/history{query}"))).await?;
         Ok(page.events)
+    }
+
+    /// Returns what became of each deployment, oldest first.
+    pub async fn reports(&self) -> Result<Vec<DeploymentReport>, ClientError> {
+        let page: ReportPage = self.send(self.http.get("http://quaymaster/v1/reports")).await?;
+        Ok(page.reports)
     }
 
     pub async fn retry(&self, service: &ServiceName) -> Result<Accepted, ClientError> {

@@ -25,12 +25,13 @@ use crate::{
     controller::{Controller, Look, Ports, StatusReport},
     docker::{self, Docker},
     domain::{
-        GateKey, GateTarget, Memory, ProbeCheck, SignatureWanted, Snapshot, Stack, Timestamp,
+        Delivery, GateKey, GateTarget, Letter, Memory, ProbeCheck, ReceiverId, SignatureWanted,
+        Snapshot, Stack, Timestamp, Unreached,
         manifest::AllowDeleteAll,
         memory::{Hold, Placement},
         snapshot::{Failure, FailureKind, Measured},
     },
-    ports::{Clock, Engine, Gatekeeper, Ledger, Verifier},
+    ports::{Clock, Engine, Gatekeeper, Ledger, Notifier, Verifier},
     probe::Probes,
     source::DesiredState,
     store::{OpenError, Store},
@@ -84,6 +85,7 @@ impl Onlooker {
             ledger: Arc::new(Remembered(memory)),
             source: Arc::new(source),
             clock: Arc::new(clock),
+            notifier: Arc::new(NobodyIsTold),
         };
         Ok(Onlooker { controller: Controller::new(ports, stack, path), before, probed })
     }
@@ -151,6 +153,21 @@ impl Verifier for NoVerifier {
     fn verify<'a>(&'a self, wanted: &'a SignatureWanted) -> BoxFuture<'a, Result<(), Failure>> {
         let message = format!("{} is not looked at", wanted.image);
         Box::pin(async { Err(Failure { kind: FailureKind::Transient, message }) })
+    }
+}
+
+/// A look is no news.
+struct NobodyIsTold;
+
+impl Notifier for NobodyIsTold {
+    fn deliver(&self, _letters: Vec<Letter>) {}
+
+    fn take_delivered(&self) -> Vec<Delivery> {
+        Vec::new()
+    }
+
+    fn unreached(&self) -> BTreeMap<ReceiverId, Unreached> {
+        BTreeMap::new()
     }
 }
 

@@ -9,6 +9,7 @@ pub mod args;
 mod bars;
 pub mod changes;
 pub mod client;
+mod deployments;
 pub mod error;
 mod exit;
 mod flip;
@@ -83,5 +84,6 @@ async fn perform(globals: &Globals, command: Command) -> Result<Exit, CommandErr
         Command::Flip(args) => flip::flip(globals, &args).await,
         Command::Logs(args) => logs::logs(globals, &args).await,
         Command::History(args) => history::history(globals, &args).await,
+        Command::Report(args) => deployments::report(globals, &args).await,
     }
 }

@@ -20,6 +20,7 @@ use crate::{
     docker::{self, Docker, EventWatch},
     gate::Gates,
     lock::StackLock,
+    notify::Courier,
     probe::Probes,
     signature::{self, Signatures},
     source::{DesiredState, Watch, git::FetchSoon},
@@ -105,6 +106,7 @@ impl Session {
             ledger: Arc::new(store),
             source: Arc::new(source),
             clock: Arc::new(clock.clone()),
+            notifier: Arc::new(Courier::new(waking(&waker, Wake::Told))),
         };
         let controller = Controller::new(ports, stack, path);
         Ok(Session { controller, waker, wakes, clock, fetch_soon, hold })

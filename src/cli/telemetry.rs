@@ -39,7 +39,8 @@ fn default_filter(command: &Command) -> Targets {
         | Command::Promote(_)
         | Command::Flip(_)
         | Command::Logs(_)
-        | Command::History(_) => LevelFilter::WARN,
+        | Command::History(_)
+        | Command::Report(_) => LevelFilter::WARN,
     };
     at_level(ours)
 }

@@ -11,6 +11,7 @@ mod observe;
 pub mod request;
 pub mod run;
 pub mod status;
+mod tell;
 pub mod wake;
 
 use std::{
@@ -34,7 +35,7 @@ use crate::{
     plan::{
         self, Plan, Refusal, ServicePlan, ServiceState, Step, WaitingOn, check::without_violations,
     },
-    ports::{Clock, Engine, Gatekeeper, Ledger, Prober, Proxy, Source, Verifier},
+    ports::{Clock, Engine, Gatekeeper, Ledger, Notifier, Prober, Proxy, Source, Verifier},
 };
 
 pub use request::Request;
@@ -56,6 +57,7 @@ pub struct Ports<E, X, P, G, L, S, C> {
     pub ledger: Arc<L>,
     pub source: Arc<S>,
     pub clock: Arc<C>,
+    pub notifier: Arc<dyn Notifier>,
 }
 
 /// How long after a proxy could not be left it is tried again.
@@ -138,11 +140,13 @@ where
     pub async fn pass(&mut self) -> Pass {
         self.load_file().await;
         self.leave_proxy().await;
+        self.learn_what_was_told();
         let (seen, plan, now) = self.decide().await;
         self.say_changes(&plan);
         let secrets = plan::secret_files(&self.stack, &seen, &self.memory, &plan);
         self.ports.engine.keep_secrets(&secrets);
         let steps = self.begin(&plan).await;
+        self.tell(&plan);
         let pass = Pass {
             steps,
             converged: self.is_converged(&seen, &plan, steps),
@@ -207,7 +211,8 @@ where
     /// Returns how the stack stood after the last pass.
     pub fn status(&self) -> Option<StatusReport> {
         let (seen, plan, at) = self.last.as_ref()?;
-        Some(status::report(&self.stack, &self.file, seen, &self.memory, plan, *at))
+        let report = status::report(&self.stack, &self.file, seen, &self.memory, plan, *at);
+        Some(StatusReport { unreached: self.unreached(), ..report })
     }
 
     /// Returns what happened, oldest first.
@@ -270,6 +275,7 @@ where
         let accepted = Accepted { stack: stack.clone(), file: self.file.path.clone() };
         if self.memory.accepted.as_ref() != Some(&accepted) {
             info!(services = stack.services.len(), "the file is accepted");
+            tell::say_what_has_no_effect(&stack);
             self.memory.accepted = Some(accepted);
             self.save();
         }

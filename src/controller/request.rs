@@ -5,7 +5,7 @@
 
 use tokio::sync::oneshot;
 
-use crate::domain::{ServiceName, memory::Event};
+use crate::domain::{DeploymentReport, ServiceName, memory::Event};
 use crate::plan::Refusal;
 
 /// One request, with where to answer. An answer that nobody waits for any more
@@ -20,6 +20,8 @@ pub enum Request {
     Promote(ServiceName, Reply),
     /// Tell what happened, oldest first.
     History(oneshot::Sender<Vec<Event>>),
+    /// Tell what became of each deployment, oldest first.
+    Reports(oneshot::Sender<Vec<DeploymentReport>>),
 }
 
 /// One sentence on what happens now, or why not.

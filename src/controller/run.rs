@@ -4,7 +4,7 @@ use std::{future::Future, time::Duration};
 
 use tokio::{
     sync::{mpsc, watch},
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 use tracing::{debug, info, warn};
 
@@ -20,6 +20,11 @@ pub const TICK: Duration = Duration::from_secs(10);
 /// How long the steps in hand may take to end when the controller is told to: less
 /// than a watchdog's patience. A stop that takes longer is Docker's to finish.
 const LAST_STEPS: Duration = Duration::from_secs(45);
+
+/// How long whoever is told may keep a controller from ending that has converged.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+const TELLING_PAUSE: Duration = Duration::from_millis(20);
 
 /// When the loop ends by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +82,7 @@ where
             lines.status.send_replace(self.status());
             alive();
             if until == Until::Converged && pass.converged {
+                self.finish_telling().await;
                 return Ended::Converged;
             }
             if pass.steps > 0 && self.in_flight.is_empty() {
@@ -115,6 +121,21 @@ where
             Request::Rollback(service, reply) => drop(reply.send(self.rollback(&service))),
             Request::Promote(service, reply) => drop(reply.send(self.promote(&service))),
             Request::History(reply) => drop(reply.send(self.history().to_vec())),
+            Request::Reports(reply) => drop(reply.send(self.memory.all_reports())),
+        }
+    }
+
+    /// Lets what is being told reach people before the process ends that tells it. What
+    /// does not in time is told by the next controller, while it is news.
+    async fn finish_telling(&mut self) {
+        let telling = async {
+            while self.has_more_to_tell() {
+                sleep(TELLING_PAUSE).await;
+                self.learn_what_was_told();
+            }
+        };
+        if timeout(LAST_WORDS, telling).await.is_err() {
+            warn!("not everybody was told in time; `status` says who");
         }
     }
 

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::{
     Commit, Digest, GitStanding, ImageRef, Memory, Observed, ReleaseId, ServiceName, Slot,
-    SlotChoice, Snapshot, Stack, StackName, Strategy, Timestamp,
+    SlotChoice, Snapshot, Stack, StackName, Strategy, Timestamp, Unreached,
     memory::{GateRecord, HeldBy, Placement},
     snapshot::{FlipMechanism, NameMechanism},
     time::Now,
@@ -45,6 +45,9 @@ pub struct StatusReport {
     pub services: Vec<ServiceStatus>,
     /// Services that the file no longer declares and that still have containers.
     pub orphans: Vec<ServiceName>,
+    /// Whom the news of this stack keep failing to reach.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unreached: Vec<Unreached>,
 }
 
 /// Whether the file as it stands now is the one in force.
@@ -277,6 +280,7 @@ pub fn report(
         },
         services,
         orphans: orphans.into_iter().cloned().collect(),
+        unreached: Vec::new(),
     }
 }
 

@@ -30,6 +30,8 @@ pub enum Wake {
     Probe,
     /// A gate was measured.
     Gate,
+    /// Somebody was told something.
+    Told,
     /// SIGHUP.
     Signal,
     /// An operator asked for something.
@@ -43,7 +45,7 @@ pub enum Wake {
 }
 
 impl Wake {
-    const ALL: [Wake; 12] = [
+    const ALL: [Wake; 13] = [
         Wake::Start,
         Wake::File,
         Wake::Git,
@@ -51,6 +53,7 @@ impl Wake {
         Wake::Proxy,
         Wake::Probe,
         Wake::Gate,
+        Wake::Told,
         Wake::Signal,
         Wake::Request,
         Wake::Tick,
@@ -69,6 +72,7 @@ impl fmt::Display for Wake {
             Wake::Proxy => "caddy",
             Wake::Probe => "probe",
             Wake::Gate => "gate",
+            Wake::Told => "told",
             Wake::Signal => "signal",
             Wake::Request => "request",
             Wake::Tick => "tick",

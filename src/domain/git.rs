@@ -30,6 +30,9 @@ pub struct GitStanding {
     /// Why the branch is not followed any further, for people: it does not answer,
     /// it is gone, or its history was rewritten.
     pub trouble: Option<String>,
+    /// Where the branch was rewritten to, while it is not followed there.
+    #[serde(default)]
+    pub refused: Option<Commit>,
 }
 
 impl GitStanding {

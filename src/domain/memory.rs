@@ -9,8 +9,8 @@ use std::{collections::BTreeMap, path::PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Commit, Fingerprint, GateId, ImageRef, Phase, Release, ReleaseId, Resolution, RouteTable,
-    ServiceName, SignedImage, Slot, Stack, Timestamp,
+    Commit, Deployment, DeploymentReport, Fingerprint, GateId, ImageRef, Outbox, Phase, Release,
+    ReleaseId, Resolution, RouteTable, ServiceName, SignedImage, Slot, Stack, Timestamp,
     snapshot::{ContainerId, Failure},
     stack::ProxyConfig,
 };
@@ -58,6 +58,12 @@ pub struct Memory {
     pub pruned_at: Option<Timestamp>,
     /// Oldest first; at most [`MAX_HISTORY`].
     pub history: Vec<Event>,
+    /// Deployments that are over and have been followed by others, oldest first; at most
+    /// [`MAX_REPORTS`](super::deployment::MAX_REPORTS).
+    #[serde(default)]
+    pub reports: Vec<DeploymentReport>,
+    #[serde(default)]
+    pub outbox: Outbox,
 }
 
 /// The last stack that was valid, and the file that declared it.
@@ -108,6 +114,9 @@ pub struct ServiceMemory {
     /// The release that an operator wants promoted, where the file leaves that to one.
     #[serde(default)]
     pub promote: Option<ReleaseId>,
+    /// The newest deployment, for people.
+    #[serde(default)]
+    pub deployment: Option<Deployment>,
 }
 
 /// What became of the gates of one release.
@@ -347,6 +356,15 @@ impl Memory {
         self.services.get(name).cloned().unwrap_or_default()
     }
 
+    /// Returns what became of every deployment that is known, oldest first.
+    pub fn all_reports(&self) -> Vec<DeploymentReport> {
+        let newest = self.services.values().filter_map(|service| service.deployment.as_ref());
+        let newest = newest.map(|deployment| deployment.report.clone());
+        let mut reports: Vec<_> = self.reports.iter().cloned().chain(newest).collect();
+        reports.sort_by_key(|report| report.at_unix_ms);
+        reports
+    }
+
     /// Returns the memory with every timestamp moved onto the count of the
     /// present boot: a reboot is as if no time had passed while the host was down.
     pub fn rebase(mut self, boot_id: &str, now: Timestamp) -> Memory {
@@ -371,6 +389,7 @@ impl Memory {
         self.failed_pulls.values_mut().for_each(|pull| change(&mut pull.last_at));
         self.failed_checks.values_mut().for_each(|check| change(&mut check.last_at));
         self.pruned_at.iter_mut().for_each(&mut change);
+        self.outbox.news.iter_mut().flat_map(|news| &mut news.since).for_each(&mut change);
         for service in self.services.values_mut() {
             service.promoted_at.iter_mut().for_each(&mut change);
             service.rollout.iter_mut().flat_map(|r| &mut r.started_at).for_each(&mut change);
@@ -390,6 +409,10 @@ impl Memory {
             let gates = service.gates.values_mut().flat_map(|gates| gates.records.values_mut());
             gates.for_each(|record| change(&mut record.since));
             service.failed_steps.iter_mut().for_each(|failed| change(&mut failed.last_at));
+            if let Some(deployment) = &mut service.deployment {
+                change(&mut deployment.began_at);
+                change(&mut deployment.mark);
+            }
         }
     }
 }

@@ -6,6 +6,8 @@
 //! can write down.
 
 pub mod commit;
+pub mod deployment;
+pub mod facts;
 pub mod gate;
 pub mod git;
 pub mod host_identity;
@@ -13,6 +15,7 @@ pub mod image;
 pub mod manifest;
 pub mod memory;
 pub mod name;
+pub mod news;
 pub mod policy;
 pub mod probe;
 pub mod release;
@@ -24,15 +27,19 @@ pub mod slot;
 pub mod snapshot;
 pub mod stack;
 pub mod subnet;
+pub mod telling;
+pub mod template;
 pub mod time;
 
 pub use commit::{Commit, CommitPrefix};
+pub use deployment::{Deployment, DeploymentReport};
 pub use gate::{Gate, GateCheck, GateId, GateKey, GateTarget, Phase};
 pub use git::GitStanding;
 pub use host_identity::HostIdentity;
 pub use image::{Digest, ImageId, ImageRef, Resolution};
 pub use memory::Memory;
 pub use name::{ServiceName, StackName};
+pub use news::{Delivery, Letter, News, Outbox, Unreached};
 pub use policy::HostPolicy;
 pub use probe::{Probe, ProbeCheck};
 pub use release::{ContainerSpec, Fingerprint, Release, ReleaseId};
@@ -44,4 +51,6 @@ pub use slot::Slot;
 pub use snapshot::{Container, ContainerId, Observed, Snapshot};
 pub use stack::Stack;
 pub use subnet::Subnet;
+pub use telling::{Receiver, ReceiverId, Telling};
+pub use template::Template;
 pub use time::Timestamp;

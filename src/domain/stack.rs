@@ -9,7 +9,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Commit, Digest, ImageRef, Service, ServiceName, SignatureWanted, StackName,
+    Commit, Digest, ImageRef, Service, ServiceName, SignatureWanted, StackName, Telling,
     signature::SignatureRule,
 };
 
@@ -37,6 +37,9 @@ pub struct Stack {
     /// Which images must be signed, by the policy of this host.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub signatures: Vec<SignatureRule>,
+    /// Who is told what happens.
+    #[serde(default)]
+    pub telling: Telling,
 }
 
 /// For how long images are kept, and how much of the disk stays free.

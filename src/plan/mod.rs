@@ -23,12 +23,15 @@
 //! | `drain` | whether a request can still be in flight to a replica |
 //! | `watch` | what is remembered of each container |
 //! | `remember` | what the next pass has to know and cannot observe |
+//! | `deployment` | what became of each deployment, for people |
+//! | `tell` | who is to be told what |
 //! | `check` | S1 to S5 once more, against the finished plan |
 
 mod addresses;
 mod aim;
 mod blue_green;
 pub mod check;
+mod deployment;
 mod draft;
 mod drain;
 pub mod gates;
@@ -48,6 +51,7 @@ mod secrets;
 mod signed;
 mod standing;
 mod step;
+pub mod tell;
 pub mod upstreams;
 mod verdict;
 pub mod view;

@@ -19,7 +19,7 @@ use crate::domain::{
 
 use super::{
     aim::{self, Course, course},
-    gates, group, retain,
+    deployment, gates, group, retain, tell,
     view::{View, World, placement_of},
     watch,
 };
@@ -58,6 +58,7 @@ pub fn remember(stack: &Stack, memory: &Memory, seen: &Snapshot, now: Now) -> Me
             await_the_engine(service, now);
         }
     }
+    let mut over = Vec::new();
     for (name, service) in &mut memory.services {
         // Nothing is active of what the file does not declare: when it comes
         // back it is a first deployment, and has to be ready first.
@@ -66,9 +67,11 @@ pub fn remember(stack: &Stack, memory: &Memory, seen: &Snapshot, now: Now) -> Me
             let replicas = std::mem::take(&mut service.replicas);
             gates::discard_failed(service);
             let gates = std::mem::take(&mut service.gates);
+            over.extend(deployment::close(service, now));
             *service = ServiceMemory { replicas, gates, ..ServiceMemory::default() };
         }
     }
+    deployment::keep(&mut memory, over);
     gates::note_done(&mut memory, seen, now);
     gates::watch_the_left_behind(stack, &mut memory, seen, now);
     // Beside a rollout nothing is pruned, so that was not the look that counts.
@@ -90,6 +93,7 @@ pub fn intend(stack: &Stack, memory: &Memory, table: &RouteTable) -> Memory {
 
 /// Appends an event; the oldest go when there are too many.
 pub fn note(memory: &mut Memory, event: Event) {
+    tell::note(memory, &event);
     memory.history.push(event);
     let surplus = memory.history.len().saturating_sub(MAX_HISTORY);
     memory.history.drain(..surplus);
@@ -137,6 +141,9 @@ fn learn(memory: &mut Memory, outcome: &Outcome, now: Now) {
             replica.restart_policy_set = false;
         }
         Outcome::Held { service, of, hold } => {
+            if *of == HoldOf::Declared {
+                deployment::held(memory.services.entry(service.clone()).or_default(), hold, now);
+            }
             note(
                 memory,
                 Event {
@@ -243,12 +250,14 @@ fn follow(world: World, memory: &mut Memory, name: &ServiceName) {
     if set_course.blocked_by.is_none() {
         follow_bake(view, &mut service, &mut events, now);
     }
+    let over = deployment::follow(view, &set_course, &mut service, &events);
     if retain::trim(&mut service, &world.stack.images, now.at) {
         // Their images need not wait for the next look by the clock.
         memory.pruned_at = None;
     }
 
     memory.services.insert(name.clone(), service);
+    deployment::keep(memory, over);
     for event in events {
         note(memory, event);
     }

@@ -1,7 +1,7 @@
 //! What the API's answers look like on the wire.
 //!
 //! `GET /v1/status` is a [`StatusReport`], `GET /v1/history[?service=NAME]` a
-//! [`HistoryPage`], `POST /v1/services/NAME/{retry,rollback,promote}` an [`Accepted`];
+//! [`HistoryPage`], `GET /v1/reports[?service=NAME]` a [`ReportPage`], `POST /v1/services/NAME/{retry,rollback,promote}` an [`Accepted`];
 //! what goes wrong is an [`ErrorBody`] under a 4xx or 5xx status.
 //!
 //! [`StatusReport`]: crate::controller::StatusReport
@@ -13,7 +13,7 @@ use axum::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{ServiceName, memory::Event, name::BadName};
+use crate::domain::{DeploymentReport, ServiceName, memory::Event, name::BadName};
 use crate::plan::Refusal;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +25,12 @@ pub struct HistoryQuery {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HistoryPage {
     pub events: Vec<Event>,
+}
+
+/// What became of each deployment, oldest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReportPage {
+    pub reports: Vec<DeploymentReport>,
 }
 
 /// A request that is followed.
@@ -87,7 +93,7 @@ impl ApiError {
         match self {
             ApiError::Refused(refusal) => Some(refusal_hint(refusal)),
             ApiError::NoSuchPath | ApiError::WrongMethod => Some(
-                "GET /v1/status, GET /v1/history, POST /v1/services/NAME/retry, \
+                "GET /v1/status, GET /v1/history, GET /v1/reports, POST /v1/services/NAME/retry, \
                  POST /v1/services/NAME/rollback, POST /v1/services/NAME/promote"
                     .to_owned(),
             ),

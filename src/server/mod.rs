@@ -32,7 +32,7 @@ pub use shared_secret::{BadSecretFile, SharedSecret};
 pub use socket::{BindError, Socket};
 
 pub use api::{Accepted, refusal_hint};
-use api::{ApiError, HistoryPage, HistoryQuery};
+use api::{ApiError, HistoryPage, HistoryQuery, ReportPage};
 
 /// No request carries a body that matters.
 const MAX_BODY_BYTES: usize = 16 * 1024;
@@ -92,6 +92,7 @@ fn router(api: Arc<Api>) -> Router {
     Router::new()
         .route("/v1/status", get(status))
         .route("/v1/history", get(history))
+        .route("/v1/reports", get(reports))
         .route("/v1/services/{name}/retry", post(retry))
         .route("/v1/services/{name}/rollback", post(rollback))
         .route("/v1/services/{name}/promote", post(promote))
@@ -115,6 +116,18 @@ async fn history(
         events.retain(|event| event.service == *service);
     }
     Ok(Json(HistoryPage { events }))
+}
+
+async fn reports(
+    State(api): State<Arc<Api>>,
+    query: Query<HistoryQuery>,
+) -> Result<Json<ReportPage>, ApiError> {
+    let (reply, answer) = oneshot::channel();
+    let mut reports = ask(&api, Request::Reports(reply), answer).await?;
+    if let Some(service) = &query.service {
+        reports.retain(|report| report.service == *service);
+    }
+    Ok(Json(ReportPage { reports }))
 }
 
 async fn retry(

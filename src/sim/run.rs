@@ -317,7 +317,8 @@ impl<'a> Run<'a> {
             verifier: Arc::clone(&port) as Arc<dyn Verifier>,
             ledger: Arc::clone(&port),
             source: Arc::clone(&port),
-            clock: port,
+            clock: Arc::clone(&port),
+            notifier: port,
         };
         let controller = Controller::new(ports, stack, PathBuf::from("quaymaster.yaml"));
         (!self.port.world().crashed).then_some(controller)

@@ -9,7 +9,9 @@
 //! | `proxy` | the proxy that has them |
 //! | `images` | resolutions, failed pulls, signatures, last prune |
 //! | `service/NAME` | what is remembered of a service |
+//! | `outbox` | what is to be told, and to whom it has been |
 //! | `event/NUMBER` | one history event, never changed |
+//! | `report/NUMBER` | one deployment that is over, never changed |
 //!
 //! A value is the number of the save that wrote it (8 bytes, big-endian), the
 //! first 16 bytes of the SHA-256 of key, number and body, and the body as JSON.
@@ -23,7 +25,9 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest as _, Sha256};
 
 use crate::domain::{
-    ImageRef, Memory, Resolution, RouteTable, ServiceName, SignedImage, Timestamp,
+    DeploymentReport, ImageRef, Memory, Outbox, Resolution, RouteTable, ServiceName, SignedImage,
+    Timestamp,
+    deployment::MAX_REPORTS,
     memory::{Accepted, Attempts, Boot, Event, MAX_HISTORY, ServiceMemory},
     stack::ProxyConfig,
 };
@@ -35,7 +39,9 @@ const ROUTES: &str = "routes";
 const PROXY: &str = "proxy";
 const IMAGES: &str = "images";
 const SERVICE: &str = "service/";
+const OUTBOX: &str = "outbox";
 const EVENT: &str = "event/";
+const REPORT: &str = "report/";
 
 const NUMBER_BYTES: usize = 8;
 const CHECKSUM_BYTES: usize = 16;
@@ -52,6 +58,11 @@ struct Head {
     /// The number of the oldest event that is kept, and how many there are.
     first_event: u64,
     events: u64,
+    /// The same of reports.
+    #[serde(default)]
+    first_report: u64,
+    #[serde(default)]
+    reports: u64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,6 +127,8 @@ impl Shelf {
             proxy: reading.record::<ProxyConfig>(PROXY),
             pruned_at: images.pruned_at,
             history: reading.history(),
+            reports: reading.reports(),
+            outbox: reading.record::<Outbox>(OUTBOX).unwrap_or_default(),
         };
         Shelf { head: reading.head, memory, losses: reading.losses }
     }
@@ -148,6 +161,8 @@ impl Shelf {
             proxy,
             pruned_at,
             history,
+            reports,
+            outbox,
         } = memory;
         let kept = &self.memory;
         kept.accepted == *accepted
@@ -159,7 +174,9 @@ impl Shelf {
             && kept.routes == *routes
             && kept.proxy == *proxy
             && kept.pruned_at == *pruned_at
-            && kept.history == newest(history)
+            && kept.history == newest(history, MAX_HISTORY)
+            && kept.reports == newest(reports, MAX_REPORTS)
+            && kept.outbox == *outbox
     }
 
     /// Returns the changes that make the disk hold `memory`, and the shelf as it
@@ -179,16 +196,23 @@ impl Shelf {
             let (old, new) = (self.memory.services.get(name), memory.services.get(name));
             writing.record(&format!("{SERVICE}{name}"), old, new);
         }
-        writing.history(&self.memory.history, newest(&memory.history));
+        let history = newest(&memory.history, MAX_HISTORY);
+        let reports = newest(&memory.reports, MAX_REPORTS);
+        // A memory that was never told to tell anybody has no record of it.
+        let outbox = Some(&memory.outbox).filter(|outbox| **outbox != Outbox::default());
+        writing.record(OUTBOX, Some(&self.memory.outbox), outbox);
+        writing.history(&self.memory.history, history);
+        writing.reports(&self.memory.reports, reports);
         writing.seal();
         let mut kept = memory.clone();
-        kept.history = newest(&memory.history).to_vec();
+        kept.history = history.to_vec();
+        kept.reports = reports.to_vec();
         (Shelf { head: writing.head, memory: kept, losses: Vec::new() }, writing.changes)
     }
 }
 
-fn newest(history: &[Event]) -> &[Event] {
-    &history[history.len().saturating_sub(MAX_HISTORY)..]
+fn newest<T>(series: &[T], count: usize) -> &[T] {
+    &series[series.len().saturating_sub(count)..]
 }
 
 struct Writing {
@@ -213,18 +237,35 @@ impl Writing {
         }
     }
 
-    /// History only grows at its end and is cut at its front.
     fn history(&mut self, old: &[Event], new: &[Event]) {
+        self.head.first_event = self.series(EVENT, self.head.first_event, old, new);
+        self.head.events = new.len() as u64;
+    }
+
+    fn reports(&mut self, old: &[DeploymentReport], new: &[DeploymentReport]) {
+        self.head.first_report = self.series(REPORT, self.head.first_report, old, new);
+        self.head.reports = new.len() as u64;
+    }
+
+    /// Writes what only grows at its end and is cut at its front; returns the number of
+    /// the first that stays.
+    fn series<T: Serialize + PartialEq>(
+        &mut self,
+        prefix: &str,
+        first: u64,
+        old: &[T],
+        new: &[T],
+    ) -> u64 {
         let still_kept = |cut: &usize| new.starts_with(&old[*cut..]);
         let cut = (0..=old.len()).find(still_kept).unwrap_or(old.len());
-        for number in self.head.first_event..self.head.first_event + cut as u64 {
-            self.changes.insert(event_key(number), None);
+        let first_kept = first + cut as u64;
+        for number in first..first_kept {
+            self.changes.insert(key_in(prefix, number), None);
         }
-        self.head.first_event += cut as u64;
-        for (place, event) in new.iter().enumerate().skip(old.len() - cut) {
-            self.put(&event_key(self.head.first_event + place as u64), event);
+        for (place, item) in new.iter().enumerate().skip(old.len() - cut) {
+            self.put(&key_in(prefix, first_kept + place as u64), item);
         }
-        self.head.events = new.len() as u64;
+        first_kept
     }
 
     fn seal(&mut self) {
@@ -262,20 +303,14 @@ impl Reading<'_> {
     /// Returns the head that the records themselves speak for.
     fn guess_head(&self) -> Head {
         let number = |key: &String| Some((key.clone(), self.checked(key)?.0));
-        let (events, others): (Vec<_>, Vec<_>) = self
-            .rows
-            .keys()
-            .filter(|key| *key != HEAD)
-            .filter_map(number)
-            .partition(|(key, _)| key.starts_with(EVENT));
-        let numbers: Vec<u64> = events.iter().filter_map(|(key, _)| event_number(key)).collect();
-        let (first, last) = (numbers.iter().min().copied(), numbers.iter().max().copied());
-        Head {
-            save: others.iter().chain(&events).map(|(_, save)| *save).max().unwrap_or(0),
-            written: others.into_iter().collect(),
-            first_event: first.unwrap_or(0),
-            events: first.zip(last).map_or(0, |(first, last)| last - first + 1),
-        }
+        let whole: Vec<(String, u64)> =
+            self.rows.keys().filter(|key| *key != HEAD).filter_map(number).collect();
+        let save = whole.iter().map(|(_, save)| *save).max().unwrap_or(0);
+        let is_in_series = |key: &str| key.starts_with(EVENT) || key.starts_with(REPORT);
+        let (first_event, events) = range(EVENT, whole.iter().map(|(key, _)| key.as_str()));
+        let (first_report, reports) = range(REPORT, whole.iter().map(|(key, _)| key.as_str()));
+        let written = whole.into_iter().filter(|(key, _)| !is_in_series(key)).collect();
+        Head { save, written, first_event, events, first_report, reports }
     }
 
     fn service_names(&self) -> Vec<ServiceName> {
@@ -301,16 +336,30 @@ impl Reading<'_> {
     }
 
     fn history(&mut self) -> Vec<Event> {
-        let first = self.head.first_event;
         let count = self.head.events.min(MAX_HISTORY as u64);
-        let events: Vec<Event> = (first..first.saturating_add(count))
-            .filter_map(|number| Some(self.whole(&event_key(number))?.1))
+        self.series(EVENT, self.head.first_event, count, "history events")
+    }
+
+    fn reports(&mut self) -> Vec<DeploymentReport> {
+        let count = self.head.reports.min(MAX_REPORTS as u64);
+        self.series(REPORT, self.head.first_report, count, "deployment reports")
+    }
+
+    fn series<T: DeserializeOwned>(
+        &mut self,
+        prefix: &str,
+        first: u64,
+        count: u64,
+        what: &str,
+    ) -> Vec<T> {
+        let whole: Vec<T> = (first..first.saturating_add(count))
+            .filter_map(|number| Some(self.whole(&key_in(prefix, number))?.1))
             .collect();
-        let lost = count - events.len() as u64;
+        let lost = count - whole.len() as u64;
         if lost > 0 {
-            self.losses.push(format!("{lost} of {count} history events are missing or damaged"));
+            self.losses.push(format!("{lost} of {count} {what} are missing or damaged"));
         }
-        events
+        whole
     }
 
     fn whole<T: DeserializeOwned>(&self, key: &str) -> Option<(u64, T)> {
@@ -335,10 +384,16 @@ fn checksum(key: &str, number: &[u8; NUMBER_BYTES], body: &[u8]) -> [u8; CHECKSU
     *hash.finalize().first_chunk().expect("SHA-256 has 32 bytes")
 }
 
-fn event_key(number: u64) -> String {
-    format!("{EVENT}{number:016x}")
+fn key_in(prefix: &str, number: u64) -> String {
+    format!("{prefix}{number:016x}")
 }
 
-fn event_number(key: &str) -> Option<u64> {
-    u64::from_str_radix(key.strip_prefix(EVENT)?, 16).ok()
+/// Returns the first number of a series, and how many there are up to its last.
+fn range<'k>(prefix: &str, keys: impl Iterator<Item = &'k str>) -> (u64, u64) {
+    let number = |key: &str| u64::from_str_radix(key.strip_prefix(prefix)?, 16).ok();
+    let numbers: Vec<u64> = keys.filter_map(number).collect();
+    match (numbers.iter().min(), numbers.iter().max()) {
+        (Some(first), Some(last)) => (*first, last - first + 1),
+        (None, _) | (_, None) => (0, 0),
+    }
 }

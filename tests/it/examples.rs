@@ -31,6 +31,9 @@ fn assert_valid(path: &Path) {
         .env("LANGFUSE_SECRET_KEY", "not a real one")
         .env("LANGFUSE_AUTH", "not a real one")
         .env("DATABASE_URL", "not a real one")
+        .env("SLACK_URL", "https://chat.example.com/not-a-real-one")
+        .env("PAGER_TOKEN", "not a real one")
+        .env("FORGE_TOKEN", "not-a-real-one")
         .output()
         .expect("quaymaster runs");
     let told = String::from_utf8_lossy(&output.stderr);

@@ -1,6 +1,7 @@
 //! What people see: pure functions from values to text.
 
 pub mod changes;
+pub mod deployments;
 pub mod history;
 pub mod progress;
 pub mod status;

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::controller::status::{HoldStatus, ServiceStatus, StatusReport};
 use crate::domain::{
-    GitStanding, ImageRef, ServiceName, Slot,
+    GitStanding, ImageRef, ServiceName, Slot, Unreached,
     memory::{GateStanding, HeldBy},
     snapshot::{FlipMechanism, NameMechanism},
 };
@@ -101,6 +101,10 @@ fn headline(page: Page, report: &StatusReport) -> Vec<String> {
         lines.extend(
             problem.lines().map(|line| format!("  {}", harmless(line)).trim_end().to_owned()),
         );
+    }
+    for Unreached { name, why } in &report.unreached {
+        let text = format!("! {} is not told what happens: {}", harmless(name), harmless(why));
+        lines.extend(page.indented(0, &text).iter().map(|line| page.paint(Ink::Warning, line)));
     }
     if !report.orphans.is_empty() {
         let names: Vec<&str> = report.orphans.iter().map(|name| name.as_str()).collect();

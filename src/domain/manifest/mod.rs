@@ -13,6 +13,7 @@
 //! otherwise. miette is used in `report` and nowhere else.
 
 mod capacity;
+mod commit_status;
 mod container;
 mod depends_on;
 mod env_file;
@@ -46,6 +47,7 @@ mod service;
 mod shell_words;
 mod slot_edit;
 mod standby;
+mod telling;
 mod top;
 mod unsupported;
 mod upstreams;

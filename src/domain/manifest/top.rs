@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeMap, rc::Rc};
 
-use crate::domain::{ServiceName, Stack, StackName};
+use crate::domain::{ServiceName, Stack, StackName, Telling};
 
 use super::{
-    AllowDeleteAll, depends_on,
+    AllowDeleteAll, commit_status, depends_on,
     fields::{Fields, NO_REFUSALS, Refusals},
     hosts, images, networks, probe, proxy,
     reader::Reader,
@@ -13,6 +13,7 @@ use super::{
     resources::Declared,
     rollout, rollout_group, route, secrets,
     service::{self, Defaults, Surroundings},
+    telling,
     yaml::{Entry, Node, Span},
 };
 
@@ -39,6 +40,8 @@ pub(super) fn read(reader: &mut Reader<'_>, tree: &Rc<Node>) -> Option<Stack> {
     let proxy_entry = fields.get("proxy");
     let proxy = proxy_entry.and_then(|entry| proxy::read(reader, &entry.value));
     let images = fields.get("images").and_then(|entry| images::read(reader, &entry.value));
+    let receivers = fields.get("notify").map(|entry| telling::read(reader, entry));
+    let status = fields.get("commit_status").and_then(|entry| commit_status::read(reader, entry));
     let defaults = fields.get("defaults").map(|entry| read_defaults(reader, &entry.value));
 
     // Without a name the rest is read all the same, for its own mistakes.
@@ -105,6 +108,12 @@ pub(super) fn read(reader: &mut Reader<'_>, tree: &Rc<Node>) -> Option<Stack> {
         external_volumes,
         images: images.unwrap_or_default(),
         signatures: reader.input.policy.map(|it| it.rules.signatures.clone()).unwrap_or_default(),
+        telling: Telling {
+            host: reader.input.host.name.clone(),
+            commit: None,
+            receivers: receivers.unwrap_or_default(),
+            status,
+        },
     })
 }
 

@@ -1,6 +1,10 @@
 //! The ports beside engine and proxy: probes, ledger, file and clock.
 
 use super::*;
+use crate::{
+    domain::{Delivery, Letter, ReceiverId, Unreached},
+    ports::Notifier,
+};
 
 impl Prober for SimPort {
     fn watch(&self, targets: BTreeMap<ContainerId, ProbeTarget>) {
@@ -136,6 +140,19 @@ impl Source for SimPort {
             }
             file
         }
+    }
+}
+
+/// Nobody is told anything: nothing else depends on it.
+impl Notifier for SimPort {
+    fn deliver(&self, _letters: Vec<Letter>) {}
+
+    fn take_delivered(&self) -> Vec<Delivery> {
+        Vec::new()
+    }
+
+    fn unreached(&self) -> BTreeMap<ReceiverId, Unreached> {
+        BTreeMap::new()
     }
 }
 

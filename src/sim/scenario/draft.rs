@@ -9,7 +9,7 @@ use std::{
 use crate::{
     domain::{
         ContainerSpec, DependsOn, Failover, Gate, GateCheck, ImageRef, Probe, ProbeCheck, Rollout,
-        Route, Secret, Service, ServiceKind, ServiceName, SlotChoice, Stack, Strategy,
+        Route, Secret, Service, ServiceKind, ServiceName, SlotChoice, Stack, Strategy, Telling,
         gate::JobSpec,
         release::{Healthcheck, Mount, MountSource, NetworkAttachment, RestartPolicy},
         stack::{
@@ -180,6 +180,7 @@ pub fn stack_of(drafts: &[ServiceDraft]) -> Arc<Stack> {
     let volumes = drafts.iter().filter(|draft| draft.strategy == Strategy::Recreate);
     let admin = AdminEndpoint::Tcp { host: "127.0.0.1".to_owned(), port: 2019 };
     Arc::new(Stack {
+        telling: Telling::default(),
         name: STACK.parse().expect("a valid name"),
         commit: None,
         proxy: Some(ProxyConfig {

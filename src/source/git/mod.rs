@@ -36,6 +36,7 @@ use crate::{
         Commit, GitStanding, HostIdentity, HostPolicy, Stack,
         git::MAX_EARLIER,
         manifest::{self, AllowDeleteAll, Holds, Input, PolicyInForce},
+        telling::CommitNote,
     },
     ports::Source,
 };
@@ -108,6 +109,7 @@ struct State {
 struct Followed {
     commit: Commit,
     subject: String,
+    author: String,
     earlier: Vec<Commit>,
     committed_at_unix_ms: i64,
 }
@@ -407,12 +409,17 @@ impl Inner {
 impl Followed {
     async fn read(repository: &Repository, commit: Commit) -> Result<Followed, GitError> {
         const SUBJECT_CHARS: usize = 120;
-        let call = ["log", "-1", "--format=%ct %s", commit.as_str(), "--"];
+        const AUTHOR_CHARS: usize = 60;
+        // A tab in an author's name would only move a word of it into the subject.
+        let call = ["log", "-1", "--format=%ct%x09%an%x09%s", commit.as_str(), "--"];
         let told = repository.git.line(&call).await?;
-        let (seconds, subject) = told.split_once(' ').unwrap_or((&told, ""));
+        let mut parts = told.splitn(3, '\t');
+        let mut part = || parts.next().unwrap_or_default();
+        let (seconds, author, subject) = (part(), part(), part());
         let seconds: i64 = seconds.parse().unwrap_or(0);
         Ok(Followed {
             subject: subject.chars().take(SUBJECT_CHARS).collect(),
+            author: author.chars().take(AUTHOR_CHARS).collect(),
             earlier: repository.commits_before(&commit, MAX_EARLIER).await?,
             commit,
             committed_at_unix_ms: seconds.saturating_mul(1000),
@@ -447,7 +454,11 @@ impl Source for GitSource {
     async fn load(&self) -> Result<Stack, String> {
         let followed = self.state().followed.clone();
         match followed {
-            Some(Followed { commit, .. }) => self.load_at(&commit).await,
+            Some(Followed { commit, subject, author, .. }) => {
+                let mut stack = self.load_at(&commit).await?;
+                stack.telling.commit = Some(CommitNote { subject, author });
+                Ok(stack)
+            }
             None => Err(self.state().trouble.clone().unwrap_or_else(|| {
                 format!("nothing is fetched yet from {}", self.0.options.remote.shown())
             })),
@@ -455,8 +466,8 @@ impl Source for GitSource {
     }
 
     fn standing(&self) -> Option<GitStanding> {
-        let State { followed, fetched_at_unix_ms, trouble, .. } = self.state().clone();
-        let Followed { commit, subject, earlier, committed_at_unix_ms } = followed?;
+        let State { followed, refused, fetched_at_unix_ms, trouble } = self.state().clone();
+        let Followed { commit, subject, earlier, committed_at_unix_ms, author: _ } = followed?;
         Some(GitStanding {
             url: self.0.options.remote.shown().to_owned(),
             branch: self.0.options.branch.clone(),
@@ -467,6 +478,7 @@ impl Source for GitSource {
             committed_at_unix_ms,
             fetched_at_unix_ms,
             trouble,
+            refused,
         })
     }
 }

@@ -3,6 +3,7 @@
 mod arguments;
 mod binary;
 mod changes;
+mod deployments;
 mod public;
 mod reports;
 mod server;

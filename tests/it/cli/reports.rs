@@ -58,6 +58,7 @@ pub fn every_state() -> StatusReport {
     search.active_slot = None;
 
     StatusReport {
+        unreached: Vec::new(),
         at_unix_ms: 1_795_258_920_000,
         controlled: true,
         stack: "shop".parse().expect("a name"),

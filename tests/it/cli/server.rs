@@ -149,6 +149,9 @@ async fn requests_reach_the_loop_and_its_words_come_back() {
                 Request::History(reply) => {
                     let _ = reply.send(vec![told.clone()]);
                 }
+                Request::Reports(reply) => {
+                    let _ = reply.send(Vec::new());
+                }
             }
         }
     });
@@ -165,6 +168,7 @@ async fn requests_reach_the_loop_and_its_words_come_back() {
     assert_eq!(client.history(None).await.expect("followed"), std::slice::from_ref(&event));
     assert_eq!(client.history(Some(&worker)).await.expect("followed"), [event]);
     assert_eq!(client.history(Some(&other)).await.expect("followed"), []);
+    assert_eq!(client.reports().await.expect("followed"), []);
     loop_task.abort();
 }
 

@@ -264,6 +264,7 @@ fn from_git() -> StatusReport {
     let mut report = every_state();
     report.commit = Some(commit.clone());
     report.file.git = Some(GitStanding {
+        refused: None,
         url: "https://git.example.com/shop/state.git".to_owned(),
         branch: "main".to_owned(),
         path: "stacks/prod.yaml".to_owned(),

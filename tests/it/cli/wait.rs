@@ -19,6 +19,7 @@ fn settled() -> StatusReport {
     report.services.retain(|service| service.state == ServiceState::Settled);
     report.commit = Some(commit('a'));
     report.file.git = Some(GitStanding {
+        refused: None,
         url: "https://git.example.com/shop/state.git".to_owned(),
         branch: "main".to_owned(),
         path: "stacks/prod.yaml".to_owned(),

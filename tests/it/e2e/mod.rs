@@ -23,6 +23,7 @@ mod signed;
 mod standby;
 mod strategies;
 mod switch_file;
+mod tell;
 
 /// A routed service in a slot, on image `APP:version`.
 fn shop(version: &str, slot: &str) -> String {

@@ -13,6 +13,7 @@ mod report;
 pub mod secrets;
 mod seeds;
 mod slot_edit;
+mod telling;
 mod unreadable;
 mod upstreams;
 

@@ -15,4 +15,5 @@ mod rolling;
 mod scene;
 mod secrets;
 mod signed;
+mod tell;
 mod upstreams;

@@ -10,7 +10,7 @@ use quaymaster::{
     domain::{
         Backend, Container, ContainerId, ContainerSpec, DependsOn, Digest, Failover, Fingerprint,
         ImageRef, Memory, Observed, Probe, ProbeCheck, Release, Rollout, Route, RouteState,
-        Service, ServiceKind, Slot, SlotChoice, Snapshot, Stack, Strategy, Timestamp,
+        Service, ServiceKind, Slot, SlotChoice, Snapshot, Stack, Strategy, Telling, Timestamp,
         memory::{Placement, ReplicaMemory, Traffic},
         release::{NetworkAttachment, RestartPolicy},
         snapshot::{
@@ -126,6 +126,7 @@ impl Scene {
         let admin = AdminEndpoint::Tcp { host: "127.0.0.1".to_owned(), port: 2019 };
         Scene {
             stack: Stack {
+                telling: Telling::default(),
                 name: "demo".parse().expect("a name"),
                 commit: None,
                 proxy: Some(ProxyConfig {

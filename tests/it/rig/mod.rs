@@ -12,6 +12,6 @@ pub mod tap;
 pub mod tiny;
 
 pub use quaymaster_rig::{
-    PATIENCE, client, daemon, docker, edge, eventually, forge, free_port, host, load, repo, run,
-    status, unique_name,
+    PATIENCE, client, daemon, docker, edge, eventually, forge, free_port, host, load, mailbox,
+    repo, run, status, unique_name,
 };

@@ -16,6 +16,7 @@ pub mod edge;
 pub mod forge;
 pub mod host;
 pub mod load;
+pub mod mailbox;
 pub mod repo;
 pub mod status;
 
