@@ -146,6 +146,16 @@ impl Gatekeeper for NoGates {
     }
 }
 
+/// A look begins no step, and so verifies nothing.
+struct NoVerifier;
+
+impl Verifier for NoVerifier {
+    fn verify<'a>(&'a self, wanted: &'a SignatureWanted) -> BoxFuture<'a, Result<(), Failure>> {
+        let message = format!("{} is not looked at", wanted.image);
+        Box::pin(async { Err(Failure { kind: FailureKind::Transient, message }) })
+    }
+}
+
 /// A look is no news.
 struct NobodyIsTold;
 
@@ -158,16 +168,6 @@ impl Notifier for NobodyIsTold {
 
     fn unreached(&self) -> BTreeMap<ReceiverId, Unreached> {
         BTreeMap::new()
-    }
-}
-
-/// A look begins no step, and so verifies nothing.
-struct NoVerifier;
-
-impl Verifier for NoVerifier {
-    fn verify<'a>(&'a self, wanted: &'a SignatureWanted) -> BoxFuture<'a, Result<(), Failure>> {
-        let message = format!("{} is not looked at", wanted.image);
-        Box::pin(async { Err(Failure { kind: FailureKind::Transient, message }) })
     }
 }
 

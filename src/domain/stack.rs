@@ -34,12 +34,12 @@ pub struct Stack {
     pub external_volumes: Vec<String>,
     #[serde(default)]
     pub images: Images,
-    /// Who is told what happens.
-    #[serde(default)]
-    pub telling: Telling,
     /// Which images must be signed, by the policy of this host.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub signatures: Vec<SignatureRule>,
+    /// Who is told what happens.
+    #[serde(default)]
+    pub telling: Telling,
 }
 
 /// For how long images are kept, and how much of the disk stays free.

@@ -36,7 +36,7 @@ pub(super) struct Measurer<X> {
 
 impl<X: Exec> Measurer<X> {
     pub fn new(exec: X) -> Measurer<X> {
-        Measurer { connector: Connector::new(), exec, execs: Semaphore::new(MAX_EXECS) }
+        Measurer { connector: Connector::by_environment(), exec, execs: Semaphore::new(MAX_EXECS) }
     }
 
     /// Measures once, in at most the gate's timeout. No text holds a secret (S9).

@@ -56,16 +56,10 @@ pub struct Connector {
     tls: RwLock<Option<Arc<ClientConfig>>>,
 }
 
-impl Default for Connector {
-    /// Takes the proxies of the environment as they are now.
-    fn default() -> Connector {
-        Connector { proxies: Matcher::from_env(), tls: RwLock::default() }
-    }
-}
-
 impl Connector {
-    pub fn new() -> Connector {
-        Connector::default()
+    /// Returns one that knows the proxies of the environment.
+    pub fn by_environment() -> Connector {
+        Connector { proxies: Matcher::from_env(), tls: RwLock::default() }
     }
 
     /// Connects to the host of `url`; the error says for people why it cannot.

@@ -26,7 +26,7 @@ pub async fn get(
     let url = Url::parse(url).map_err(|error| format!("this is not a URL: {error}"))?;
     let route = Route::ByEnvironment;
     let question = Question { url, headers, route, wants: Wants::Body, host: None, post: None };
-    let answer = ask(&Connector::new(), &question, Instant::now() + timeout).await;
+    let answer = ask(&Connector::by_environment(), &question, Instant::now() + timeout).await;
     let answer = answer.map_err(|error| match error {
         NoAnswer::Unreached(why) | NoAnswer::Broken(why) => why,
     })?;

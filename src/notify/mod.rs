@@ -74,7 +74,7 @@ struct Line {
 impl Courier {
     pub fn new(wake: Wake) -> Courier {
         let lines = Mutex::default();
-        Courier(Arc::new(Inner { connector: Connector::new(), wake, lines }))
+        Courier(Arc::new(Inner { connector: Connector::by_environment(), wake, lines }))
     }
 }
 

@@ -57,6 +57,8 @@ fn stands_already(letter: &Letter, body: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use hyper::HeaderMap;
+
     use super::*;
     use crate::domain::{
         Secret,
@@ -77,7 +79,7 @@ mod tests {
     fn verdict(forge: Forge, status: u16, body: &str) -> Verdict {
         let body = Body::Read(body.as_bytes().to_vec());
         let retry_after = Some(Duration::from_secs(7));
-        let answer = Answer { status, headers: Default::default(), body, retry_after };
+        let answer = Answer { status, headers: HeaderMap::new(), body, retry_after };
         of(&letter(forge), &answer, &Secrets::new(vec!["canary".to_owned()]))
     }
 

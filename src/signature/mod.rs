@@ -69,7 +69,7 @@ pub struct Signatures {
 
 impl Signatures {
     pub fn new(options: Options) -> Signatures {
-        Signatures { connector: Connector::new(), options }
+        Signatures { connector: Connector::by_environment(), options }
     }
 
     async fn look(&self, wanted: &SignatureWanted, until: Instant) -> Result<(), Failure> {

@@ -107,13 +107,13 @@ pub(super) fn read(reader: &mut Reader<'_>, tree: &Rc<Node>) -> Option<Stack> {
         external_networks,
         external_volumes,
         images: images.unwrap_or_default(),
+        signatures: reader.input.policy.map(|it| it.rules.signatures.clone()).unwrap_or_default(),
         telling: Telling {
             host: reader.input.host.name.clone(),
             commit: None,
             receivers: receivers.unwrap_or_default(),
             status,
         },
-        signatures: reader.input.policy.map(|it| it.rules.signatures.clone()).unwrap_or_default(),
     })
 }
 

@@ -15,6 +15,7 @@
 mod checkout;
 mod child;
 mod fetch;
+mod followed;
 mod following;
 mod remote;
 mod repository;
@@ -34,7 +35,6 @@ use tracing::{info, warn};
 use crate::{
     domain::{
         Commit, GitStanding, HostIdentity, HostPolicy, Stack,
-        git::MAX_EARLIER,
         manifest::{self, AllowDeleteAll, Holds, Input, PolicyInForce},
         telling::CommitNote,
     },
@@ -48,6 +48,7 @@ use super::{
     watch::{FileWatch, LOOK_EVERY, Wake},
 };
 use fetch::{Branch, Fetched};
+use followed::Followed;
 use repository::{FOLLOWED, Repository, VALID};
 use tree::TreeError;
 use unread::Unread;
@@ -102,16 +103,6 @@ struct State {
     refused: Option<Commit>,
     fetched_at_unix_ms: Option<i64>,
     trouble: Option<String>,
-}
-
-/// The commit whose file is read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Followed {
-    commit: Commit,
-    subject: String,
-    author: String,
-    earlier: Vec<Commit>,
-    committed_at_unix_ms: i64,
 }
 
 /// What is known of the commit that was loaded last.
@@ -403,27 +394,6 @@ impl Inner {
             }
         }
         Ok(())
-    }
-}
-
-impl Followed {
-    async fn read(repository: &Repository, commit: Commit) -> Result<Followed, GitError> {
-        const SUBJECT_CHARS: usize = 120;
-        const AUTHOR_CHARS: usize = 60;
-        // A tab in an author's name would only move a word of it into the subject.
-        let call = ["log", "-1", "--format=%ct%x09%an%x09%s", commit.as_str(), "--"];
-        let told = repository.git.line(&call).await?;
-        let mut parts = told.splitn(3, '\t');
-        let mut part = || parts.next().unwrap_or_default();
-        let (seconds, author, subject) = (part(), part(), part());
-        let seconds: i64 = seconds.parse().unwrap_or(0);
-        Ok(Followed {
-            subject: subject.chars().take(SUBJECT_CHARS).collect(),
-            author: author.chars().take(AUTHOR_CHARS).collect(),
-            earlier: repository.commits_before(&commit, MAX_EARLIER).await?,
-            commit,
-            committed_at_unix_ms: seconds.saturating_mul(1000),
-        })
     }
 }
 
