@@ -75,7 +75,8 @@ pub(super) fn read(
         };
         let Some(mount) = read else { continue };
         if let MountSource::Bind(path) = &mount.source {
-            obey::bind_mount(reader, item.span, Path::new(path), mount.read_only);
+            let access = obey::access(mount.read_only);
+            obey::bind_mount(reader, item.span, Path::new(path), access);
         }
         let target = mount.target.trim_end_matches('/').to_owned();
         if let Some(first) = targets.insert(target, item.span) {

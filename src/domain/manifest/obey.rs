@@ -73,9 +73,14 @@ pub(super) fn image(reader: &mut Reader<'_>, span: Span, image: &ImageRef) {
     }
 }
 
-/// Checks a path of the host that a container would see. Symbolic links are followed:
+/// Returns what a mount is for that may say that it is read-only.
+pub(super) fn access(read_only: bool) -> MountAccess {
+    if read_only { MountAccess::ReadOnly } else { MountAccess::ReadWrite }
+}
+
+/// Checks a path of the host that a container would see, or a secret be read from. Symbolic links are followed:
 /// a container that may write to an allowed folder could else make one that leads out.
-pub(super) fn bind_mount(reader: &mut Reader<'_>, span: Span, path: &Path, read_only: bool) {
+pub(super) fn bind_mount(reader: &mut Reader<'_>, span: Span, path: &Path, wanted: MountAccess) {
     let Some(PolicyInForce { rules, real_path }) = reader.input.policy else { return };
     let real = real_path(path);
     let name = reader.shown_at(span, &path.to_string_lossy());
@@ -111,7 +116,9 @@ pub(super) fn bind_mount(reader: &mut Reader<'_>, span: Span, path: &Path, read_
         let led = if allowed.iter().any(is_written) { LED_ELSEWHERE } else { "" };
         let message = format!("this host does not let {name}{led} be mounted ({rule})");
         reader.refuse(span, message, or_change_it(&help));
-    } else if !read_only && fitting.all(|mount| mount.access == MountAccess::ReadOnly) {
+    } else if wanted == MountAccess::ReadWrite
+        && fitting.all(|mount| mount.access == MountAccess::ReadOnly)
+    {
         let message = format!("this host lets {name} be mounted read-only ({rule})");
         reader.refuse(span, message, or_change_it("add `:ro`"));
     }
@@ -167,7 +174,7 @@ pub(super) fn volume(
         (None, None) if option("o").is_none() => {}
         (_, Some(device)) if is_bind && device.starts_with('/') => {
             let path = super::mounts::resolved(Path::new(device));
-            bind_mount(reader, entry.key_span, &path, flags.contains(&"ro"));
+            bind_mount(reader, entry.key_span, &path, access(flags.contains(&"ro")));
         }
         (_, _) => {
             let message =

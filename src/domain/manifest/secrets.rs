@@ -9,11 +9,13 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use crate::domain::SecretBytes;
+use crate::domain::{SecretBytes, policy::MountAccess};
 
 use super::{
     Holds, MAX_SECRET_BYTES, Undecrypted,
     fields::{Fields, Refusals},
+    mounts::resolved,
+    obey,
     reader::{Reader, Text},
     report::shown,
     resources::{DOCKER_NAME, is_docker_name},
@@ -165,7 +167,14 @@ impl Secrets {
 
 fn obtain(reader: &mut Reader<'_>, name: &str, origin: &Origin) -> Option<SecretBytes> {
     let (content, span) = match origin {
-        Origin::File(path) => (read_file(reader, path, Holds::ThePlainSecret)?, path.span),
+        Origin::File(path) => {
+            // Whoever may not mount a file of the host may not have it as a secret either.
+            let at = Path::new(&path.value);
+            if at.is_absolute() {
+                obey::bind_mount(reader, path.span, &resolved(at), MountAccess::ReadOnly);
+            }
+            (read_file(reader, path, Holds::ThePlainSecret)?, path.span)
+        }
         Origin::Variable(variable) => {
             let Some(value) = (reader.input.variables)(&variable.value) else {
                 reader.refuse(

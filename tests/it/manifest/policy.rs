@@ -67,11 +67,16 @@ fn real_path(path: &Path) -> PathBuf {
 
 /// Reads a desired-state file of one service with these lines on a host with this policy.
 fn under(policy_text: &str, lines: &str) -> Result<Stack, Report> {
-    let rules = policy(policy_text);
     let lines: String = lines.lines().map(|line| format!("    {line}\n")).collect();
     let text = format!(
         "name: shop\nproxy: {{ caddy: {{}} }}\nvolumes:\n  data: {{}}\nservices:\n  web:\n{lines}"
     );
+    whole_under(policy_text, &text)
+}
+
+/// The same of a whole file.
+fn whole_under(policy_text: &str, text: &str) -> Result<Stack, Report> {
+    let rules = policy(policy_text);
     parse(&Input {
         file_name: "quaymaster.yaml",
         text: text.as_bytes(),
@@ -286,6 +291,24 @@ fn nothing_else_of_the_host_may_be_mounted() {
     let long = "{ type: bind, source: /etc, target: /x }";
     breaks(MOUNTS, &mounting(long), at, rule, "a named volume");
     breaks(MOUNTS, &mounting("/etc/ssl/certs:/x"), at, "read-only", "`:ro`");
+}
+
+#[test]
+fn what_may_not_be_mounted_is_no_secret_either() {
+    let text = |path: &str| {
+        format!(
+            "name: shop\nsecrets:\n  key: {{ file: {path} }}\n\
+             services: {{ web: {{ image: shop/web:1, secrets: [key] }} }}\n"
+        )
+    };
+    let told = |path: &str| {
+        let read = whole_under(MOUNTS, &text(path));
+        read.map_or_else(|report| report.to_string(), |_| String::new())
+    };
+    assert!(told("/etc/shadow").contains("(`containers.bind_mounts`"), "{}", told("/etc/shadow"));
+    for path in ["/srv/shop/key", "/etc/ssl/certs/key", "./key"] {
+        assert!(!told(path).contains("bind_mounts"), "{}", told(path));
+    }
 }
 
 #[test]
