@@ -101,6 +101,8 @@ need_from_debian() {
   command -v git >/dev/null || apt_install git
   command -v ip >/dev/null || apt_install iproute2
   command -v nsenter >/dev/null || apt_install util-linux
+  # For an engine on a disk that fills up.
+  command -v mkfs.ext4 >/dev/null || apt_install e2fsprogs
   REGISTRY=$(program docker-registry docker-registry)
   PROMETHEUS=$(program prometheus prometheus)
   OLD_CADDY=$(program caddy caddy) || {

@@ -1,10 +1,9 @@
 //! `quaymaster report`: what became of each deployment.
 
-use clap::Args;
 use jiff::tz::TimeZone;
 
 use super::{
-    args::{FileOption, Globals, Output},
+    args::{Globals, Output, ReportArgs},
     client::{Client, ClientError},
     error::CommandError,
     exit::Exit,
@@ -13,23 +12,10 @@ use super::{
     view::{self, Page},
 };
 use crate::{
-    domain::{DeploymentReport, ServiceName, manifest::AllowDeleteAll},
+    domain::{DeploymentReport, manifest::AllowDeleteAll},
     server::api::ReportPage,
     store::Store,
 };
-
-#[derive(Clone, Debug, Args)]
-pub struct ReportArgs {
-    #[command(flatten)]
-    pub file: FileOption,
-    /// Only of this service
-    #[arg(value_name = "SERVICE")]
-    pub service: Option<ServiceName>,
-    /// How many of the last deployments; without it 20 of the whole stack, and one of
-    /// a service. One alone is shown in detail
-    #[arg(short = 'n', long, value_name = "N")]
-    pub last: Option<usize>,
-}
 
 /// How many deployments are shown of the whole stack.
 const LAST_OF_ALL: usize = 20;

@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use super::{args::DEFAULT_FILE, client::ClientError, public_client::PublicClientError};
+use super::{client::ClientError, public_client::PublicClientError};
 use crate::{
     clock::NoBootId,
     docker::ConnectError,
@@ -26,8 +26,8 @@ pub enum CommandError {
     #[error("there is no policy at {path}")]
     NoPolicy { path: PathBuf },
     /// Nobody answers, and there is nothing to look at instead.
-    #[error("no controller answers, and there is no {DEFAULT_FILE} in this folder")]
-    NoFile,
+    #[error("no controller answers, and there is no {0} in this folder")]
+    NoFile(&'static str),
     #[error(transparent)]
     Remote(#[from] BadRemote),
     #[error(transparent)]

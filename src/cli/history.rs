@@ -1,10 +1,9 @@
 //! `quaymaster history`: what happened.
 
-use clap::Args;
 use jiff::tz::TimeZone;
 
 use super::{
-    args::{FileOption, Globals, Output},
+    args::{Globals, HistoryArgs, Output},
     client::{Client, ClientError},
     error::CommandError,
     exit::Exit,
@@ -13,22 +12,10 @@ use super::{
     view::{self, Page},
 };
 use crate::{
-    domain::{ServiceName, manifest::AllowDeleteAll, memory::Event},
+    domain::{manifest::AllowDeleteAll, memory::Event},
     server::api::HistoryPage,
     store::Store,
 };
-
-#[derive(Clone, Debug, Args)]
-pub struct HistoryArgs {
-    #[command(flatten)]
-    pub file: FileOption,
-    /// Only of this service
-    #[arg(value_name = "SERVICE")]
-    pub service: Option<ServiceName>,
-    /// How many of the last events
-    #[arg(short = 'n', long, value_name = "EVENTS", default_value_t = 50)]
-    pub tail: usize,
-}
 
 /// Shows the last events, oldest first.
 pub async fn history(globals: &Globals, args: &HistoryArgs) -> Result<Exit, CommandError> {

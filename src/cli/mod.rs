@@ -28,7 +28,6 @@ mod retry;
 mod rollback;
 mod run;
 mod screen;
-mod secret_args;
 mod session;
 mod status;
 mod telemetry;
@@ -41,10 +40,9 @@ use std::{process::ExitCode, time::Duration};
 use clap::Parser;
 use tokio::runtime;
 
-use args::{Cli, Command, Globals};
+use args::{Cli, Command, Globals, PolicyCommand};
 use error::CommandError;
 pub use exit::Exit;
-use policy::PolicyCommand;
 use view::Page;
 
 /// How long what is still going on in the background may keep the process.

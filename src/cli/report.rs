@@ -70,7 +70,7 @@ pub fn exit(error: &CommandError) -> Exit {
         CommandError::File(_)
         | CommandError::NoPolicy { .. }
         | CommandError::Unreadable { .. }
-        | CommandError::NoFile
+        | CommandError::NoFile(_)
         | CommandError::Remote(_)
         | CommandError::RepoPath(_)
         | CommandError::Repository(RepositoryError::BadBranch(_))
@@ -146,7 +146,7 @@ fn hint(error: &CommandError) -> Option<String> {
             )
         }
         CommandError::Refused(refusal) => refusal_hint(refusal),
-        CommandError::NoFile => {
+        CommandError::NoFile(_) => {
             "name the file with --file, or start the controller: one that follows Git tells \
              only while it runs"
                 .to_owned()

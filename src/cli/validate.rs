@@ -3,12 +3,11 @@
 use serde_json::json;
 
 use super::{
-    args::{Globals, Output},
+    args::{Globals, Output, ValidateArgs},
     error::CommandError,
     exit::Exit,
     in_force::source,
     print,
-    secret_args::ValidateArgs,
 };
 use crate::{domain::manifest::AllowDeleteAll, ports::Source};
 

@@ -9,16 +9,16 @@ use std::collections::BTreeSet;
 
 use crate::domain::{
     Preview, Release, Route, RouteState, ServiceName,
-    memory::{HeldBy, Hold, Placement},
+    memory::{Hold, Placement},
     route::preview_name,
     snapshot::{FailureKind, HoldOf},
 };
 
 use super::{
-    NewHold, Step, WaitingOn,
+    WaitingOn,
     aim::{Aim, Course, Origin},
     draft::{Dependencies, Draft},
-    routing,
+    hold, routing,
     verdict::{self, Failing},
     view::{Standing, View},
 };
@@ -63,23 +63,7 @@ pub fn raise(view: &View, aim: &Aim, dependencies: &Dependencies, draft: &mut Dr
     if let Some(failing) = failing(view, aim) {
         let release = Some(aim.placement.release.clone());
         let image = aim.release.as_ref().map_or(&view.service.image, |release| &release.image);
-        let hold = Hold {
-            declaration: view.declaration().clone(),
-            release,
-            image: image.clone(),
-            reason: failing.reason,
-            log: Vec::new(),
-            gates: Vec::new(),
-            by: HeldBy::Failure,
-            at_unix_ms: view.world.now.unix_ms,
-        };
-        draft.steps.push(Step::Hold(Box::new(NewHold {
-            service: view.service.name.clone(),
-            hold,
-            of: HoldOf::Standby,
-            log_of: failing.log_of,
-            secrets: view.service.secrets().collect(),
-        })));
+        draft.steps.push(hold::step(view, HoldOf::Standby, release, image, failing));
         return;
     }
     let active = view.active();

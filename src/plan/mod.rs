@@ -9,7 +9,7 @@
 //! | --- | --- |
 //! | `view` | one service as it stands: classify first |
 //! | `aim` | the release and slot it is to reach, or to fall back on |
-//! | `verdict` | whether the declared release has failed |
+//! | `verdict`, `hold` | whether the declared release has failed, and what is kept of it |
 //! | `routing` | which release answers the route |
 //! | `blue_green`, `rolling`, `recreate` | how one release replaces another |
 //! | `addresses` | which address a new replica gets |
@@ -25,7 +25,7 @@
 //! | `remember` | what the next pass has to know and cannot observe |
 //! | `deployment` | what became of each deployment, for people |
 //! | `tell` | who is to be told what |
-//! | `check` | S1 to S5 once more, against the finished plan |
+//! | `check` | the safety rules once more, against the finished plan |
 
 mod addresses;
 mod aim;
@@ -36,6 +36,7 @@ mod draft;
 mod drain;
 pub mod gates;
 mod group;
+mod hold;
 mod idle;
 pub mod names;
 mod operator;
@@ -77,7 +78,6 @@ pub use waiting::WaitingOn;
 use crate::domain::{
     DependsOn, GateKey, GateTarget, Memory, ReleaseId, Route, RouteState, RouteTable, ServiceName,
     Snapshot, Stack, Strategy, Timestamp,
-    memory::{HeldBy, Hold},
     snapshot::{HoldOf, ObserveFailure, Observed, ProxyState, Subject},
     time::Now,
 };
@@ -235,7 +235,9 @@ fn draft_service(view: &View, course: &Course, dependencies: &draft::Dependencie
     };
     let mut draft = Draft { failed: failed.cloned(), ..Draft::default() };
     if let Some(failing) = &course.failing {
-        draft.steps.push(hold(view, course, failing));
+        let release = course.declared.as_ref().map(|aim| aim.placement.release.clone());
+        let (of, image) = (HoldOf::Declared, &view.service.image);
+        draft.steps.push(hold::step(view, of, release, image, failing.clone()));
     }
     if let Target::NeedsImage = course.target {
         draft.pull(view, view.service.image.clone());
@@ -247,26 +249,6 @@ fn draft_service(view: &View, course: &Course, dependencies: &draft::Dependencie
     }
     gates::advance(view, course, &mut draft);
     draft
-}
-
-fn hold(view: &View, course: &Course, failing: &verdict::Failing) -> Step {
-    let release = course.declared.as_ref().map(|aim| aim.placement.release.clone());
-    let results = release.as_ref().map(|release| gates::results(view, release));
-    let hold = Hold {
-        declaration: view.declaration().clone(),
-        release,
-        image: view.service.image.clone(),
-        reason: failing.reason.clone(),
-        log: Vec::new(),
-        gates: results.unwrap_or_default(),
-        by: HeldBy::Failure,
-        at_unix_ms: view.world.now.unix_ms,
-    };
-    // What runs elsewhere keeps its log to itself.
-    let log_of = failing.log_of.clone().filter(|_| view.service.upstreams.is_none());
-    let secrets = view.service.secrets().collect();
-    let of = HoldOf::Declared;
-    Step::Hold(Box::new(NewHold { service: view.service.name.clone(), hold, of, log_of, secrets }))
 }
 
 /// All changes of the proxy in one write, flips first of all.

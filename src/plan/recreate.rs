@@ -92,7 +92,7 @@ fn everything_is_at_hand(
     }
     let mut trial = Draft::default();
     trial.raise(view, aim, numbers, dependencies);
-    let creates = trial.steps.iter().any(|step| matches!(step, super::Step::Create(_)));
+    let creates = trial.steps.iter().any(|step| step.creates().is_some());
     if creates {
         return true;
     }

@@ -35,7 +35,7 @@ pub fn secret_files<'a>(
     let of_record = |release: &'a Release| (&release.id, &release.spec.secrets);
     let mut of: BTreeMap<_, _> = remembered
         .filter(|release| there.contains(&release.id))
-        .chain(plan.steps.iter().filter_map(created))
+        .chain(plan.steps.iter().filter_map(Step::creates).map(|new| &new.release))
         .map(of_record)
         .collect();
     for container in replicas() {
@@ -49,23 +49,6 @@ pub fn secret_files<'a>(
     // A creation in hand is in no list yet.
     let is_at_rest = plan.steps.is_empty() && seen.busy.is_empty() && containers.is_some();
     SecretFiles { of, needed: is_at_rest.then_some(there) }
-}
-
-fn created(step: &Step) -> Option<&Release> {
-    match step {
-        Step::Create(new) => Some(&new.release),
-        Step::CreateNetwork { .. }
-        | Step::CreateVolume { .. }
-        | Step::Pull { .. }
-        | Step::Verify { .. }
-        | Step::Start { .. }
-        | Step::SetRestartPolicy { .. }
-        | Step::Stop { .. }
-        | Step::Remove { .. }
-        | Step::Hold(_)
-        | Step::WriteRoutes { .. }
-        | Step::RemoveImage { .. } => None,
-    }
 }
 
 /// Returns the declared secrets, if a container is of a release that the declaration

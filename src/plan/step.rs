@@ -165,6 +165,24 @@ impl Step {
         }
     }
 
+    /// Returns what the step creates, if it creates a container.
+    pub fn creates(&self) -> Option<&NewContainer> {
+        match self {
+            Step::Create(new) => Some(new),
+            Step::CreateNetwork { .. }
+            | Step::CreateVolume { .. }
+            | Step::Pull { .. }
+            | Step::Verify { .. }
+            | Step::Start { .. }
+            | Step::SetRestartPolicy { .. }
+            | Step::Stop { .. }
+            | Step::Remove { .. }
+            | Step::Hold(_)
+            | Step::WriteRoutes { .. }
+            | Step::RemoveImage { .. } => None,
+        }
+    }
+
     /// Returns what the step does to its subject.
     pub fn work(&self) -> Work {
         match self.takes_away() {

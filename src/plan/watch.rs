@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use crate::domain::{
-    Container, Memory, ServiceName, Snapshot, Stack, Timestamp,
+    Container, Memory, RouteState, ServiceName, Snapshot, Stack, Timestamp,
     memory::{Listing, ReplicaMemory, Traffic},
     snapshot::{ContainerState, Subject, Work},
 };
@@ -28,7 +28,8 @@ pub fn replicas(
     for container in containers {
         let service = memory.services.get(&container.service);
         let before = service.and_then(|service| service.replicas.get(&container.id)).cloned();
-        let after = watch(stack, seen, container, before, now);
+        let intended = memory.routes.get(&container.service);
+        let after = watch(stack, seen, container, before, intended, now);
         replicas.entry(&container.service).or_default().insert(container.id.clone(), after);
     }
     for service in memory.services.values_mut() {
@@ -44,6 +45,7 @@ fn watch(
     seen: &Snapshot,
     container: &Container,
     before: Option<ReplicaMemory>,
+    intended: Option<&RouteState>,
     now: Timestamp,
 ) -> ReplicaMemory {
     let is_new = before.is_none();
@@ -85,13 +87,26 @@ fn watch(
         replica.stopped_at = Some(now);
         replica.restart_policy_set = false;
     }
-    replica.traffic = traffic(seen, container, is_new, replica.traffic, now);
+    replica.traffic = match traffic(seen, container, is_new, replica.traffic, now) {
+        // Our last write named it. That was never seen to stand, and may have stood until
+        // just now: somebody else changed it since, or its answer was lost.
+        Traffic::NeverRouted | Traffic::UnroutedSince(_)
+            if container.is_running() && intended.is_some_and(|route| names(route, container)) =>
+        {
+            Traffic::UnroutedSince(now)
+        }
+        followed => followed,
+    };
     if is_new && replica.traffic != Traffic::NeverRouted {
         // Whatever happened before this, the proxy may have lost count in it.
         replica.ebb.listing = Listing::BackSince(now);
     }
     replica.ebb = drain::follow(stack, seen, container, replica.traffic, replica.ebb, now);
     replica
+}
+
+fn names(route: &RouteState, container: &Container) -> bool {
+    route.dials().any(|dial| container.dials().any(|own| own == *dial))
 }
 
 fn traffic(
@@ -114,8 +129,7 @@ fn traffic(
         };
     };
     let route = proxy.table.get(&container.service);
-    let is_routed = route
-        .is_some_and(|route| route.dials().any(|dial| container.dials().any(|own| own == *dial)));
+    let is_routed = route.is_some_and(|route| names(route, container));
     let is_of_release = route.is_some_and(|route| {
         let mut named = std::iter::once(&route.backend).chain(&route.standby);
         named.any(|named| (named.slot, &named.release) == (container.slot, &container.release))

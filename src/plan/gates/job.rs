@@ -45,10 +45,7 @@ pub(super) fn run(view: &View, aim: &Aim, job: &JobSpec, key: &GateKey, draft: &
         return;
     }
     // A migration of a superseded release is not cut off, and none runs beside it.
-    let creates = draft.steps.iter().any(|step| match step {
-        Step::Create(new) => new.job.is_some(),
-        _ => false,
-    });
+    let creates = draft.steps.iter().filter_map(Step::creates).any(|new| new.job.is_some());
     let is_next =
         |job: &JobContainer| job.key.release == key.release && is_about_to_start(view, job);
     let mut others = jobs(view).filter(|job| is_at_work(job) || is_next(job));

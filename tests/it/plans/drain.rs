@@ -48,6 +48,30 @@ fn requests_are_counted_only_while_something_drains() {
     assert!(!settled.pass().1.wants_in_flight);
 }
 
+/// The store was lost, our write was never seen to stand, and somebody undid it just now.
+#[test]
+fn what_our_last_write_named_may_have_had_requests_until_it_is_seen() {
+    let two = |scene: Scene| {
+        let scene = scene.ready("shop", Blue, "v1", 1).ready("shop", Blue, "v1", 2);
+        scene.routed("shop", Blue, "v1").unrouted_for("shop", Blue, "v1", 60).edit(|scene| {
+            let Observed::Known(proxy) = &mut scene.seen.proxy else { panic!("it is known") };
+            scene.memory.routes = std::mem::take(&mut proxy.table);
+            proxy.intact = false;
+        })
+    };
+    let scene = two(Scene::of([service("shop")]));
+    let rewritten = scene.later(0).edit(|scene| {
+        let Observed::Known(proxy) = &mut scene.seen.proxy else { panic!("it is known") };
+        // As it stands once the route names the first replica alone.
+        proxy.table = scene.memory.routes.clone();
+        let route = proxy.table.values_mut().next().expect("the route");
+        route.backend.dials.pop_last();
+        proxy.intact = true;
+    });
+    assert!(!stops(&rewritten), "{}", rewritten.plan());
+    assert!(stops(&rewritten.later(30_001)), "it has had its time");
+}
+
 #[test]
 fn the_status_shows_the_count_going_down_until_the_old_release_goes() {
     let two = v1_has(2)(swapped());

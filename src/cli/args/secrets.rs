@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::args::FileArg;
 use crate::{docker, source::AgeIdentity};
 
 /// What decrypts.
@@ -33,13 +32,4 @@ pub struct SecretsDirArg {
     #[arg(long, value_name = "DIR", env = "QUAYMASTER_SECRETS_DIR", hide_env_values = true)]
     #[arg(default_value = docker::SECRETS_DIR)]
     pub secrets_dir: PathBuf,
-}
-
-#[derive(Clone, Debug, Args)]
-pub struct ValidateArgs {
-    #[command(flatten)]
-    pub file: FileArg,
-    /// Ask for no secret's value: for a machine that has none of them, such as CI's
-    #[arg(long)]
-    pub without_secrets: bool,
 }
