@@ -7,8 +7,8 @@
 use std::{collections::BTreeSet, fmt, net::SocketAddr};
 
 use crate::domain::{
-    Backend, ContainerId, Gate, Memory, Phase, Release, RouteState, ServiceName, Snapshot, Stack,
-    Strategy,
+    Backend, ContainerId, Digest, Gate, ImageRef, Memory, Phase, Release, ReleaseId, RouteState,
+    ServiceName, SignedImage, Snapshot, Stack, Strategy,
     memory::{GateRecord, Placement, Traffic},
     snapshot::{ContainerState, JobContainer, Observed, ProxyState},
     time::Now,
@@ -65,8 +65,11 @@ pub fn check(
             }
             Step::Create(new) => {
                 violations.extend(created(world, new));
-                violations.extend(unverified(world, new));
+                violations.extend(made_unverified(world, new));
                 violations.extend(exposed(world, plan, new));
+            }
+            Step::Start { service, container, .. } => {
+                violations.extend(started_unverified(world, service, container));
             }
             Step::WriteRoutes { table, .. } => {
                 for (service, state) in table {
@@ -78,7 +81,6 @@ pub fn check(
             | Step::CreateVolume { .. }
             | Step::Pull { .. }
             | Step::Verify { .. }
-            | Step::Start { .. }
             | Step::SetRestartPolicy { .. }
             | Step::Hold(_)
             | Step::RemoveImage { .. } => {}
@@ -190,24 +192,51 @@ fn created(world: World, new: &super::NewContainer) -> Option<Violation> {
 }
 
 /// S11: what must be signed was seen to be, unless its release served before.
-fn unverified(world: World, new: &super::NewContainer) -> Option<Violation> {
+fn made_unverified(world: World, new: &super::NewContainer) -> Option<Violation> {
     let release = &new.release;
-    let wanted = world.stack.signature_of(&release.image, &release.digest)?;
-    if world.memory.verified.contains(&wanted.image) {
+    let memory = world.memory.services.get(&new.service);
+    let has_image_of = |known: &Release| known.id == release.id && known.digest == release.digest;
+    let is_its_own =
+        new.job.is_none() || memory.is_some_and(|memory| memory.releases.iter().any(has_image_of));
+    let wanted = unverified(world, &release.image, &release.digest)?;
+    if is_its_own && has_served(world, &new.service, &release.id) {
         return None;
     }
-    let view = View::of(world, &new.service)?;
+    let text = format!("{} would be created, and {wanted} is not verified", new.name);
+    violation(Rule::S11, &new.service, text)
+}
+
+/// S11 of a container that was made before the rule was.
+fn started_unverified(world: World, service: &ServiceName, id: &ContainerId) -> Option<Violation> {
+    let containers = world.seen.containers.known()?;
+    if let Some(replica) = containers.iter().find(|container| container.id == *id) {
+        let wanted = unverified(world, &replica.image, &replica.digest)?;
+        if has_served(world, service, &replica.release) {
+            return None;
+        }
+        let text = format!("{} would be started, and {wanted} is not verified", replica.name);
+        return violation(Rule::S11, service, text);
+    }
+    let job = world.seen.jobs.iter().find(|job| job.id == *id)?;
+    let declared = world.stack.services.get(service)?;
+    let has_served = has_served(world, service, &job.key.release);
+    let jobs = declared.images().filter(|image| **image != declared.image || !has_served);
+    let wanted = jobs.filter_map(|image| unverified(world, image, &job.digest)).next()?;
+    let text = format!("{} would be started, and {wanted} is not verified", job.name);
+    violation(Rule::S11, service, text)
+}
+
+fn unverified(world: World, image: &ImageRef, digest: &Digest) -> Option<SignedImage> {
+    let wanted = world.stack.signature_of(image, digest)?;
+    (!world.memory.verified.contains(&wanted.image)).then_some(wanted.image)
+}
+
+fn has_served(world: World, service: &ServiceName, release: &ReleaseId) -> bool {
+    let Some(view) = View::of(world, service) else { return false };
     let memory = &view.memory;
     let placements = [memory.active.clone(), memory.previous.clone(), view.active()];
-    let has_served = memory.good.contains(&release.id)
-        || placements.iter().flatten().any(|placement| placement.release == release.id);
-    let has_image_of = |known: &Release| known.id == release.id && known.digest == release.digest;
-    let is_its_own = new.job.is_none() || memory.releases.iter().any(has_image_of);
-    if has_served && is_its_own {
-        return None;
-    }
-    let text = format!("{} would be created, and {} is not verified", new.name, wanted.image);
-    violation(Rule::S11, &new.service, text)
+    memory.good.contains(release)
+        || placements.iter().flatten().any(|placement| placement.release == *release)
 }
 
 /// S1: a route names no address before what stands there is ready.

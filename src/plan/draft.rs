@@ -71,6 +71,12 @@ impl Draft {
                 )) => {}
             }
         }
+        // Asked also of what runs already: a rule may be younger than the containers.
+        if let Some(release) = &aim.release
+            && !self.is_signed(view, aim, release)
+        {
+            return;
+        }
         if (missing.is_empty() && down.is_empty()) || view.is_done(&aim.placement) {
             return;
         }
@@ -169,8 +175,7 @@ impl Draft {
         hold
     }
 
-    /// Returns whether image, networks and volumes are there, and the image signed where
-    /// it must be; plans what is missing.
+    /// Returns whether image, networks and volumes are there; plans what is missing.
     pub fn host_is_ready(&mut self, view: &View, aim: &Aim, release: &Release) -> bool {
         let Observed::Known(host) = &view.world.seen.host else {
             self.ask_for_host(view);
@@ -195,7 +200,7 @@ impl Draft {
             return false;
         }
         let stack = view.world.stack;
-        let mut ready = self.is_signed(view, aim, release);
+        let mut ready = true;
         for attachment in &release.spec.networks {
             let name = &attachment.network;
             if host.networks.contains_key(name) {

@@ -18,7 +18,7 @@ use super::{
     WaitingOn,
     aim::{Aim, Course, Origin},
     draft::{Dependencies, Draft},
-    hold, routing,
+    hold, routing, signed,
     verdict::{self, Failing},
     view::{Standing, View},
 };
@@ -84,9 +84,13 @@ pub fn failed<'v>(view: &'v View, aim: &Aim) -> Option<&'v Hold> {
     (is_it && hold.declaration == *view.declaration()).then_some(hold)
 }
 
-/// Returns why the declared standby is to be held, if it is: a replica of it keeps
-/// ending by itself. Once or twice may have been the host's doing.
+/// Returns why the declared standby is to be held, if it is: its image is not to run, or
+/// a replica of it keeps ending by itself. Once or twice may have been the host's doing.
 pub fn failing(view: &View, aim: &Aim) -> Option<Failing> {
+    signed::failing_image(view, aim).or_else(|| keeps_ending(view, aim))
+}
+
+fn keeps_ending(view: &View, aim: &Aim) -> Option<Failing> {
     view.at(&aim.placement).find_map(|replica| {
         let Standing::Ended { code } = replica.standing else { return None };
         let reason = format!("{} exited with code {code}", replica.container.name);

@@ -16,6 +16,9 @@ use super::{Plan, Step, WaitingOn, view::World};
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
+/// Whoever asks for a longer pause than this is asked again all the same.
+const LONGEST_ASKED: Duration = Duration::from_secs(60 * 60);
+
 /// Returns the pause after `count` failures in a row: half a second, doubled
 /// each time, at most a minute.
 pub fn pause(count: u32) -> Duration {
@@ -26,7 +29,9 @@ pub fn pause(count: u32) -> Duration {
 /// Returns when the next try may start.
 pub fn next_try(attempts: &Attempts) -> Timestamp {
     let asked = match attempts.failure.kind {
-        FailureKind::RateLimited { retry_after } => retry_after.unwrap_or(LONGEST_PAUSE),
+        FailureKind::RateLimited { retry_after } => {
+            retry_after.map_or(LONGEST_PAUSE, |asked| asked.min(LONGEST_ASKED))
+        }
         FailureKind::Transient
         | FailureKind::Refused
         | FailureKind::NoSuchImage

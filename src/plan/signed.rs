@@ -15,8 +15,8 @@ use crate::domain::{
 use super::{Step, WaitingOn, aim::Aim, draft::Draft, pace, verdict::Failing, view::View};
 
 impl Draft {
-    /// Returns whether the image of a release, or of its job, may become a container;
-    /// has it looked at where that is not known yet.
+    /// Returns whether the image of a release, or of its job, may become a container and
+    /// run; has it looked at where that is not known yet.
     pub fn is_signed(&mut self, view: &View, aim: &Aim, release: &Release) -> bool {
         let Some(wanted) = open(view, aim, release) else { return true };
         let image = release.image.clone();
@@ -54,14 +54,30 @@ pub fn subject(wanted: &SignatureWanted) -> Subject {
     Subject::Host(format!("the signature of {}", wanted.image))
 }
 
+/// Returns whether nothing is to be seen any more of a release's image before it is
+/// promoted.
+pub fn is_clear(view: &View, aim: &Aim) -> bool {
+    aim.release.as_ref().is_none_or(|release| open(view, aim, release).is_none())
+}
+
+/// Returns why a release's own image is not to run, if it is not.
+pub fn failing_image(view: &View, aim: &Aim) -> Option<Failing> {
+    let wanted = open(view, aim, aim.release.as_ref()?)?;
+    let reason = refusal(view, &wanted)?.failure.message.clone();
+    Some(Failing { reason, log_of: None })
+}
+
+/// Returns the looks at the signature of a job's own image that failed.
+pub fn failed_look<'v>(view: &View<'v>, image: &ImageRef) -> Option<&'v Attempts> {
+    let found = view.world.memory.resolutions.get(image).cloned();
+    let found = found.or_else(|| view.world.seen.host.known()?.resolve(image))?;
+    let wanted = unverified(view, image, &found.digest)?;
+    view.world.memory.failed_checks.get(&wanted.image)
+}
+
 /// Returns why an image that the declared release needs is not to run, if one is not.
 pub fn failing(view: &View, aim: &Aim) -> Option<Failing> {
-    let release = aim.release.as_ref()?;
-    let own = open(view, aim, release);
-    own.into_iter().chain(of_jobs(view)).find_map(|wanted| {
-        let reason = refusal(view, &wanted)?.failure.message.clone();
-        Some(Failing { reason, log_of: None })
-    })
+    failing_image(view, aim).or_else(|| failing_job(view))
 }
 
 /// Returns why an image that a job of the active release needs is not to run.

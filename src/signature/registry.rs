@@ -149,6 +149,12 @@ impl<'c> Registry<'c> {
                         return Err(self.transient("it sends us where there is no TLS"));
                     }
                 }
+                // A store that the registry sends us to lets nobody in for long: the next
+                // look gets another address.
+                401 | 403 if url.origin() != self.base.origin() => {
+                    let why = format!("what it sends us to answers {}", answer.status);
+                    return Err(self.transient(&why));
+                }
                 _ => return Err(self.failed(&answer)),
             }
         }

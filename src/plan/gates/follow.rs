@@ -13,6 +13,7 @@ use crate::domain::{
 use super::{
     super::{
         aim::{Course, Origin},
+        signed,
         view::View,
     },
     current, deadline,
@@ -170,13 +171,15 @@ fn after_job(
 ) -> Option<GateStanding> {
     let failed = |why: String| Some(GateStanding::Failed { why });
     let Some(container) = job_of(view, key) else {
-        let pull = job.image.as_ref().and_then(|it| view.world.memory.failed_pulls.get(it))?;
+        let image = job.image.as_ref()?;
+        let pull = view.world.memory.failed_pulls.get(image);
+        let pull = pull.or_else(|| signed::failed_look(view, image))?;
         let patience = view.service.rollout.progress_deadline;
         let why = pull.failure.message.clone();
         return match pull.failure.kind == FailureKind::Refused {
             true => failed(why),
             false if since + patience <= view.world.at() => {
-                failed(format!("its image could not be pulled within {}: {why}", human(patience)))
+                failed(format!("its image could not be had within {}: {why}", human(patience)))
             }
             false => Some(GateStanding::Open { why: Some(why) }),
         };

@@ -31,11 +31,7 @@ pub(super) fn run(view: &View, aim: &Aim, job: &JobSpec, key: &GateKey, draft: &
     }
     if let Some(container) = job_of(view, key) {
         match container.state {
-            ContainerState::Created => draft.steps.push(Step::Start {
-                service: view.service.name.clone(),
-                container: container.id.clone(),
-                name: container.name.clone(),
-            }),
+            ContainerState::Created => start(view, aim, job, container, draft),
             ContainerState::Running { .. }
             | ContainerState::Restarting
             | ContainerState::Paused
@@ -74,7 +70,7 @@ pub(super) fn run(view: &View, aim: &Aim, job: &JobSpec, key: &GateKey, draft: &
     };
     let Some(image) = image else { return };
     let release = job_release(view, aim, image, job);
-    if draft.host_is_ready(view, aim, &release) {
+    if draft.host_is_ready(view, aim, &release) && draft.is_signed(view, aim, &release) {
         let slot = aim.placement.slot;
         let stack = &view.world.stack.name;
         let service = &view.service.name;
@@ -88,6 +84,25 @@ pub(super) fn run(view: &View, aim: &Aim, job: &JobSpec, key: &GateKey, draft: &
             addresses: Default::default(),
             hosts: Default::default(),
         })));
+    }
+}
+
+/// Starts a job's container that has never run. Its image is looked at once more: a rule
+/// may be younger than the container.
+fn start(view: &View, aim: &Aim, job: &JobSpec, container: &JobContainer, draft: &mut Draft) {
+    let Some(own) = &aim.release else { return };
+    let release = Release {
+        image: job.image.clone().unwrap_or_else(|| own.image.clone()),
+        digest: container.digest.clone(),
+        image_id: container.image_id.clone(),
+        ..own.clone()
+    };
+    if draft.is_signed(view, aim, &release) {
+        draft.steps.push(Step::Start {
+            service: view.service.name.clone(),
+            container: container.id.clone(),
+            name: container.name.clone(),
+        });
     }
 }
 

@@ -24,7 +24,7 @@ use crate::domain::{
 
 use super::{
     aim::{Aim, Origin},
-    group,
+    group, signed,
     verdict::{self, Failing},
     view::View,
 };
@@ -33,14 +33,13 @@ use super::{
 /// said so where the file leaves it to one, and the rest of its group is as far.
 /// What was active before, or is gone back to, need not prove itself again.
 pub fn may_promote(view: &View, aim: &Aim) -> bool {
-    is_past_promotion(view, aim)
-        || (is_passed_and_approved(view, &aim.placement.release) && group::is_ready(view))
+    is_past_promotion(view, aim) || (is_passed_and_approved(view, aim) && group::is_ready(view))
 }
 
 /// Returns whether nothing but the rest of its group keeps a release from promotion.
 pub fn is_ready_alone(view: &View, aim: &Aim) -> bool {
     is_past_promotion(view, aim)
-        || (is_ready(view, &aim.placement) && is_passed_and_approved(view, &aim.placement.release))
+        || (is_ready(view, &aim.placement) && is_passed_and_approved(view, aim))
 }
 
 /// Returns whether a release is ready, and waits to be promoted.
@@ -61,8 +60,11 @@ fn is_past_promotion(view: &View, aim: &Aim) -> bool {
         || view.memory.good.contains(&aim.placement.release)
 }
 
-fn is_passed_and_approved(view: &View, release: &ReleaseId) -> bool {
-    have_passed_before_promotion(view, release) && is_approved(view, release)
+fn is_passed_and_approved(view: &View, aim: &Aim) -> bool {
+    let release = &aim.placement.release;
+    have_passed_before_promotion(view, release)
+        && is_approved(view, release)
+        && signed::is_clear(view, aim)
 }
 
 fn is_approved(view: &View, release: &ReleaseId) -> bool {

@@ -109,6 +109,43 @@ fn a_look_in_hand_is_not_begun_twice() {
 }
 
 #[test]
+fn what_was_made_before_the_rule_is_neither_started_nor_promoted() {
+    let ready = signed_only(to_v2().ready("shop", Green, "v2", 1));
+    assert_snapshot!(ready.plan(), @r"
+        verify that shop:v2 is signed by ci.pub
+        shop is progressing: rolling out; serving shop:v1
+          waits: the signature of shop:v2 to be verified
+    ");
+    let made = signed_only(to_v2().replica("shop", Green, "v2", 1, Created));
+    assert_snapshot!(made.plan(), @r"
+        verify that shop:v2 is signed by ci.pub
+        shop is progressing: rolling out; serving shop:v1
+          waits: the signature of shop:v2 to be verified
+          waits: 0 of 1 ready in green, 1m1s left
+    ");
+    assert_snapshot!(looked(ready, "v2", Ok(())).plan(), @r"
+        write routes: shop: blue v1 → green v2
+        shop is progressing: rolling out; serving shop:v1
+    ");
+}
+
+#[test]
+fn a_standby_that_is_not_signed_is_held() {
+    let mut declared = service("shop");
+    declared.standby = Some("shop:v2".parse().expect("an image"));
+    let scene = Scene::of([declared]).ready("shop", Blue, "v1", 1).routed("shop", Blue, "v1");
+    let scene = signed_only(scene).edit(|scene| {
+        let Observed::Known(host) = &mut scene.seen.host else { panic!("the host is known") };
+        host.images.push(local_image(&"shop:v2".parse().expect("an image")));
+    });
+    let refused = looked(scene, "v2", Err(FailureKind::Refused));
+    assert_snapshot!(refused.plan(), @r"
+        hold shop:v2: ci.pub has not signed it
+        shop is progressing: settling
+    ");
+}
+
+#[test]
 fn what_serves_is_created_again_without_asking() {
     let scene = Scene::of([service("shop")]).ready("shop", Blue, "v1", 1);
     let scene = signed_only(scene.routed("shop", Blue, "v1"));
@@ -182,8 +219,8 @@ fn a_standby_must_be_signed_too() {
     ");
     let scene = signed_only(scene);
     assert_snapshot!(looked(scene, "v2", Err(FailureKind::Refused)).plan(), @r"
-        shop is degraded: ci.pub has not signed it
-          waits: standby in green, 0 of 1 ready
+        hold shop:v2: ci.pub has not signed it
+        shop is progressing: settling
     ");
 }
 
@@ -209,8 +246,10 @@ fn with_a_job() -> Scene {
 #[test]
 fn a_job_with_an_image_of_its_own_must_be_signed_too() {
     assert_snapshot!(with_a_job().plan(), @r"
+        verify that shop:v2 is signed by ci.pub
         verify that tools:v3 is signed by ci.pub
         shop is progressing: rolling out; serving shop:v1
+          waits: the signature of shop:v2 to be verified
           waits: the signature of tools:v3 to be verified
           waits: pre-promotion gate `job tools:v3`
     ");
