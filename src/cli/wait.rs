@@ -28,6 +28,7 @@ pub async fn wait(globals: &Globals, args: &WaitArgs) -> Result<Exit, CommandErr
     let page = Page::of_stderr();
     let deadline = Instant::now() + args.timeout;
     let mut before: Option<StatusReport> = None;
+    let mut said = None;
     loop {
         // While it does not answer, it may be starting.
         let seen = asked.look().await?;
@@ -35,11 +36,18 @@ pub async fn wait(globals: &Globals, args: &WaitArgs) -> Result<Exit, CommandErr
             Ok(report) => judge(report, args.commit.as_ref(), &args.services)?,
             Err(why) => Verdict::Waiting(why.clone()),
         };
-        if let Ok(report) = seen {
-            for line in view::progress::changes(page, before.as_ref(), &report) {
-                eprintln!("{line}");
+        match seen {
+            Ok(report) => {
+                for line in view::progress::changes(page, before.as_ref(), &report) {
+                    eprintln!("{line}");
+                }
+                before = Some(report);
             }
-            before = Some(report);
+            Err(why) if said.as_ref() != Some(&why) => {
+                eprintln!("waiting for a controller: {why}");
+                said = Some(why);
+            }
+            Err(_) => {}
         }
         match verdict {
             Verdict::Done => {
@@ -157,11 +165,18 @@ pub fn judge(
     }
     let waiting = all.iter().filter(|service| service.state != ServiceState::Settled);
     let waiting: Vec<String> =
-        waiting.map(|service| format!("{}: {}", service.name, service.reason)).collect();
+        waiting.map(|service| format!("{}: {}", service.name, why_not_yet(service))).collect();
     Ok(match waiting.is_empty() {
         true => Verdict::Done,
         false => Verdict::Waiting(waiting.join("; ")),
     })
+}
+
+fn why_not_yet(service: &ServiceStatus) -> String {
+    match service.waiting_on.is_empty() {
+        true => service.reason.clone(),
+        false => format!("{} ({})", service.reason, service.waiting_on.join("; ")),
+    }
 }
 
 /// Returns what there is to say while another commit is in force.

@@ -249,6 +249,9 @@ pub struct RolloutMemory {
     /// It is ready, and waits to be promoted.
     #[serde(default)]
     pub is_waiting: bool,
+    /// That it began is part of the history.
+    #[serde(default)]
+    pub is_told: bool,
 }
 
 /// Failures of one thing in a row.

@@ -5,7 +5,7 @@
 //! would not change anyway.
 
 use crate::domain::{
-    Deployment, DeploymentReport, Memory, Phase, Release, Service,
+    Deployment, DeploymentReport, Memory, Release,
     deployment::{
         DeployedCommit, DeploymentOutcome, Durations, GateResult, GateVerdict, MAX_REPORTS,
         PreviousRelease, REPORTED_LOG_LINES,
@@ -168,7 +168,11 @@ fn come_out(deployment: &mut Deployment, service: &ServiceMemory, event: &Event,
                 Some(_) => durations.gates_ms = Some(part),
                 None => durations.ready_ms = Some(part),
             }
-            deployment.came_out(DeploymentOutcome::Baking, now);
+            let was_good = event.release.as_ref().is_some_and(|it| service.good.contains(it));
+            // What was good before has no bake.
+            let outcome =
+                if was_good { DeploymentOutcome::Good } else { DeploymentOutcome::Baking };
+            deployment.came_out(outcome, now);
         }
         (EventKind::Good, DeploymentOutcome::Baking) if is_its => {
             deployment.report.durations.bake_ms = Some(deployment.part_ended(now));
@@ -238,18 +242,11 @@ fn fill_in(
         }
     };
     if let Some(gates) = gates.filter(|_| is_open) {
-        let declared = of_service(view.service);
-        let known = declared.filter_map(|id| gates.records.get(&id));
+        let declared = view.service.rollout.all_gates();
+        let known = declared.filter_map(|(gate, phase)| gates.records.get(&gate.id(phase)));
         let known = known.filter(|record| record.standing != GateStanding::Discarded);
         deployment.report.gates = known.map(gate_result).collect();
     }
-}
-
-/// Returns the gates of a service, in the order of the file.
-fn of_service(service: &Service) -> impl Iterator<Item = crate::domain::GateId> {
-    let before = service.rollout.pre_promotion.iter().map(|gate| gate.id(Phase::PrePromotion));
-    let after = service.rollout.post_promotion.iter().map(|gate| gate.id(Phase::PostPromotion));
-    before.chain(after)
 }
 
 fn gate_result(record: &GateRecord) -> GateResult {

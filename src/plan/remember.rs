@@ -350,6 +350,7 @@ fn follow_rollout(
             declaration: declaration.clone(),
             started_at: None,
             is_waiting: false,
+            is_told: false,
         });
     }
     // Waiting for a dependency is no progress that could come too late.
@@ -367,9 +368,12 @@ fn follow_rollout(
         rollout.started_at = None;
     } else if rollout.started_at.is_none() {
         rollout.started_at = Some(now.at);
-        let placement = course.declared.as_ref().map(|aim| aim.placement.clone());
-        let text = view.service.image.to_string();
-        events.push(event(view, service, EventKind::Started, placement.as_ref(), text, now));
+        // Between its pull and its first replica it waits, and does not begin again.
+        if !std::mem::replace(&mut rollout.is_told, true) {
+            let placement = course.declared.as_ref().map(|aim| aim.placement.clone());
+            let text = view.service.image.to_string();
+            events.push(event(view, service, EventKind::Started, placement.as_ref(), text, now));
+        }
     }
     let Some(rollout) = &mut service.rollout else { return };
     let is_waiting = rollout.started_at.is_some()

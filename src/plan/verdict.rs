@@ -30,7 +30,7 @@ pub fn failing(view: &View, declared: Option<&Aim>) -> Option<Failing> {
     let is_new = !view.memory.good.contains(release);
     let gate = || gates::failed(view, release, Phase::PrePromotion).filter(|_| is_new);
     signed::failing(view, aim)
-        .or_else(|| refused(view))
+        .or_else(|| refused(view, &aim.placement))
         .or_else(|| exited(view, &aim.placement))
         .or_else(|| too_late(view, aim))
         .or_else(gate)
@@ -55,9 +55,9 @@ fn pull_failed(view: &View) -> Option<Failing> {
     })
 }
 
-fn refused(view: &View) -> Option<Failing> {
+fn refused(view: &View, placement: &Placement) -> Option<Failing> {
     let mut failing = refusal(view.memory.failed_steps.as_ref())?;
-    failing.log_of = view.replicas.last().map(|replica| replica.container.id.clone());
+    failing.log_of = view.at(placement).last().map(|replica| replica.container.id.clone());
     Some(failing)
 }
 

@@ -89,8 +89,9 @@ fn watch(
     }
     replica.traffic = match traffic(seen, container, is_new, replica.traffic, now) {
         // Our last write named it. That was never seen to stand, and may have stood until
-        // just now: somebody else changed it since, or its answer was lost.
-        Traffic::NeverRouted | Traffic::UnroutedSince(_)
+        // just now: somebody else changed it since, or its answer was lost. What has never
+        // had traffic is not trusted with any on the strength of that.
+        Traffic::UnroutedSince(_)
             if container.is_running() && intended.is_some_and(|route| names(route, container)) =>
         {
             Traffic::UnroutedSince(now)
