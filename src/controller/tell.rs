@@ -25,8 +25,9 @@ where
     /// Learns what has been told, and what is news of the file.
     pub(super) fn learn_what_was_told(&mut self) {
         let deliveries = self.ports.notifier.take_delivered();
-        let nobody_is_told = self.stack.telling.receivers.is_empty();
-        if nobody_is_told && deliveries.is_empty() && self.memory.outbox.told.is_empty() {
+        let (telling, outbox) = (&self.stack.telling, &self.memory.outbox);
+        let nobody_is_told = telling.receivers.is_empty() && outbox.told.is_empty();
+        if nobody_is_told && deliveries.is_empty() && outbox.status_given_up.is_none() {
             return;
         }
         let now = self.now();

@@ -18,6 +18,10 @@ pub const MAX_REPORTS: usize = 200;
 /// The log lines of a failed release that a report keeps; its hold has more.
 pub const REPORTED_LOG_LINES: usize = 20;
 
+/// The longest of them, in characters: lines of 16 KiB in each of the reports would make
+/// the memory one of tens of megabytes.
+pub const MAX_LOG_LINE_CHARS: usize = 500;
+
 /// The newest deployment of a service, over or not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deployment {

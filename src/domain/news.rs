@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Commit, DeploymentReport, StackName, Timestamp,
+    Commit, DeploymentReport, Fingerprint, StackName, Timestamp,
     memory::Event,
     telling::{Receiver, ReceiverId, StatusTarget, Topic},
 };
@@ -29,6 +29,8 @@ pub struct Outbox {
     pub told: BTreeMap<ReceiverId, u64>,
     /// The commit status that was set last.
     pub status: Option<StatusTold>,
+    /// The commit status that did not get through, until it is tried again.
+    pub status_given_up: Option<StatusGivenUp>,
     pub file: FileNoted,
 }
 
@@ -142,7 +144,8 @@ pub enum DeliveryEnd {
 pub struct Unreached {
     /// What the file calls whoever it is.
     pub name: String,
-    /// Without any part of the address.
+    /// Without the path of the address, its user and its query, which may be secret. Where
+    /// nobody answers, the host and its port are in it, so that people see what was asked.
     pub why: String,
 }
 
@@ -173,4 +176,13 @@ pub enum CommitState {
 pub struct StatusTold {
     pub to: ReceiverId,
     pub status: CommitStatus,
+}
+
+/// A commit status that a forge did not take.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusGivenUp {
+    pub told: StatusTold,
+    /// Of the token that it was tried with: with another one it may be taken.
+    pub token: Fingerprint,
+    pub at: Timestamp,
 }

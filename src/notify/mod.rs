@@ -14,11 +14,13 @@ mod verdict;
 
 use std::{
     collections::BTreeMap,
+    panic::AssertUnwindSafe,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use backon::{BackoffBuilder, ExponentialBuilder};
+use futures::FutureExt;
 use tokio::{sync::Notify, time::Instant};
 use tracing::{info, warn};
 
@@ -156,9 +158,29 @@ impl Inner {
 /// Delivers the letters of one receiver until there are none.
 async fn work_off(inner: Arc<Inner>, receiver: ReceiverId) {
     while let Some(letter) = inner.next(&receiver) {
-        if let Some(end) = carry(&inner, &receiver, &letter).await {
+        let carried = carry(&inner, &receiver, &letter);
+        if let Some(end) = or_give_up(&inner, &receiver, &letter, carried).await {
             inner.with(&receiver, |line| line.end(&letter, end));
             (inner.wake)();
+        }
+    }
+}
+
+/// A letter whose delivery panics is given up: the line would count as being at work for
+/// ever, and nobody behind it would be told.
+async fn or_give_up(
+    inner: &Inner,
+    receiver: &ReceiverId,
+    letter: &Letter,
+    carried: impl Future<Output = Option<DeliveryEnd>>,
+) -> Option<DeliveryEnd> {
+    // What it leaves behind is in order: whole values are stored, under the lock.
+    match AssertUnwindSafe(carried).catch_unwind().await {
+        Ok(end) => end,
+        Err(_) => {
+            let why = "writing to it failed by a mistake of Quaymaster's, which the log shows";
+            inner.with(receiver, |line| line.failed(letter.addressee(), why, u32::MAX));
+            Some(DeliveryEnd::GivenUp)
         }
     }
 }
@@ -248,5 +270,38 @@ async fn deliver_once(connector: &Connector, letter: &Letter) -> Verdict {
         Err(NoAnswer::Unreached(why) | NoAnswer::Broken(why)) => {
             Verdict::Later { why: parcel.secrets.in_a_few_words(&why), after: None }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{
+        Secret,
+        news::{CommitState, CommitStatus, Sender},
+        telling::{Forge, StatusTarget},
+    };
+
+    #[tokio::test]
+    async fn a_delivery_that_panics_is_given_up_and_the_line_goes_on() {
+        let courier = Courier::new(Arc::new(|| {}));
+        let to = StatusTarget {
+            forge: Forge::GitHub,
+            api: Secret::new("http://forge"),
+            repository: "a/b".to_owned(),
+            token: Secret::new("t"),
+        };
+        let from = Sender { stack: "shop".parse().expect("a name"), host: "edge".to_owned() };
+        let commit = "a".repeat(40).parse().expect("a commit");
+        let status =
+            CommitStatus { commit, state: CommitState::Success, description: String::new() };
+        let letter = Letter::Status { to, from, status };
+        let receiver = letter.receiver();
+        let end =
+            or_give_up(&courier.0, &receiver, &letter, async { panic!("a mistake of ours") }).await;
+        assert_eq!(end, Some(DeliveryEnd::GivenUp));
+        assert!(courier.unreached()[&receiver].why.contains("mistake of Quaymaster's"));
+        assert!(courier.0.next(&receiver).is_none());
+        assert!(!courier.0.lines()[&receiver].is_at_work);
     }
 }

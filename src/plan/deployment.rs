@@ -7,8 +7,8 @@
 use crate::domain::{
     Deployment, DeploymentReport, Memory, Release,
     deployment::{
-        DeployedCommit, DeploymentOutcome, Durations, GateResult, GateVerdict, MAX_REPORTS,
-        PreviousRelease, REPORTED_LOG_LINES,
+        DeployedCommit, DeploymentOutcome, Durations, GateResult, GateVerdict, MAX_LOG_LINE_CHARS,
+        MAX_REPORTS, PreviousRelease, REPORTED_LOG_LINES,
     },
     memory::{Event, EventKind, GateRecord, GateStanding, Hold, Placement, ServiceMemory},
     time::Now,
@@ -68,11 +68,18 @@ pub fn held(service: &mut ServiceMemory, hold: &Hold, now: Now) {
     let skipped = hold.log.len().saturating_sub(REPORTED_LOG_LINES);
     let report = &mut deployment.report;
     report.reason = Some(hold.reason.clone());
-    report.log = hold.log[skipped..].to_vec();
+    report.log = hold.log[skipped..].iter().map(|line| shorten(line)).collect();
     if !hold.gates.is_empty() {
         report.gates = hold.gates.iter().map(gate_result).collect();
     }
     deployment.came_out(DeploymentOutcome::Held, now);
+}
+
+fn shorten(line: &str) -> String {
+    match line.char_indices().nth(MAX_LOG_LINE_CHARS) {
+        Some((cut, _)) => format!("{}…", &line[..cut]),
+        None => line.to_owned(),
+    }
 }
 
 /// Keeps the report of a deployment that is over; the oldest go when there are too many.

@@ -7,10 +7,12 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use crate::domain::{
-    Commit, Delivery, Letter, Memory, News, ServiceName, Stack,
+    Commit, Delivery, Fingerprint, Letter, Memory, News, ServiceName, Stack,
     memory::{Event, EventKind, HeldBy},
-    news::{About, CommitState, CommitStatus, FileNoted, Sender, StatusTold},
-    telling::{ReceiverId, Topic},
+    news::{
+        About, CommitState, CommitStatus, DeliveryEnd, FileNoted, Sender, StatusGivenUp, StatusTold,
+    },
+    telling::{ReceiverId, StatusTarget, Topic},
     time::Now,
 };
 
@@ -21,6 +23,11 @@ const FRESH: Duration = Duration::from_secs(3600);
 
 /// The most that is handed over for one receiver at a time.
 const MAX_IN_HAND: usize = 20;
+
+/// How long a commit status rests that the courier gave up. News are told once or not
+/// at all, but a status says how a commit stands, and a wrong one blocks its merge for
+/// ever.
+const STATUS_REST: Duration = Duration::from_secs(600);
 
 /// The longest description of a commit status: GitHub takes no more characters.
 const MAX_DESCRIPTION_CHARS: usize = 140;
@@ -82,10 +89,11 @@ pub fn prepare(
     now: Now,
 ) -> Memory {
     let mut memory = memory.clone();
-    for Delivery { letter, .. } in deliveries {
-        learn(&mut memory, letter);
+    for Delivery { letter, end } in deliveries {
+        learn(&mut memory, letter, *end, now);
     }
     let outbox = &mut memory.outbox;
+    outbox.status_given_up.take_if(|given_up| now.at >= given_up.at + STATUS_REST);
     let receivers = &stack.telling.receivers;
     let ids: BTreeSet<ReceiverId> = receivers.iter().map(|receiver| receiver.id()).collect();
     outbox.told.retain(|id, _| ids.contains(id));
@@ -110,7 +118,7 @@ pub fn prepare(
     memory
 }
 
-fn learn(memory: &mut Memory, letter: &Letter) {
+fn learn(memory: &mut Memory, letter: &Letter, end: DeliveryEnd, now: Now) {
     let receiver = letter.receiver();
     match letter {
         Letter::News { news, .. } => {
@@ -118,8 +126,19 @@ fn learn(memory: &mut Memory, letter: &Letter) {
                 *told = news.number.max(*told);
             }
         }
-        Letter::Status { status, .. } => {
-            memory.outbox.status = Some(StatusTold { to: receiver, status: status.clone() });
+        Letter::Status { to, status, .. } => {
+            let told = StatusTold { to: receiver, status: status.clone() };
+            let outbox = &mut memory.outbox;
+            match end {
+                DeliveryEnd::Told => {
+                    outbox.status = Some(told);
+                    outbox.status_given_up = None;
+                }
+                DeliveryEnd::GivenUp => {
+                    let token = Fingerprint::of(&to.token);
+                    outbox.status_given_up = Some(StatusGivenUp { told, token, at: now.at });
+                }
+            }
         }
     }
 }
@@ -168,6 +187,7 @@ pub fn due(stack: &Stack, memory: &Memory, plan: &Plan, file: FileSeen<'_>) -> V
     }
     if let Some(to) = &telling.status
         && let Some(status) = status_to_tell(stack, memory, plan, file, &to.id())
+        && !rests(memory, to, &status)
     {
         letters.push(Letter::Status { to: to.clone(), from, status });
     }
@@ -202,6 +222,17 @@ fn status_to_tell(
         (Some(CommitState::Success), CommitState::Pending) => None,
         (Some(_) | None, _) => Some(status),
     }
+}
+
+/// Returns whether the forge did not take just this a short while ago.
+fn rests(memory: &Memory, to: &StatusTarget, status: &CommitStatus) -> bool {
+    memory.outbox.status_given_up.as_ref().is_some_and(|given_up| {
+        let told = &given_up.told;
+        told.to == to.id()
+            && told.status.commit == status.commit
+            && told.status.state == status.state
+            && given_up.token == Fingerprint::of(&to.token)
+    })
 }
 
 /// Returns how this host stands to the commit in force; None while too little is seen.

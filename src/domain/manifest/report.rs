@@ -27,8 +27,11 @@ const EXCERPT_CHARACTERS: usize = 100;
 const QUOTED_CHARACTERS: usize = 60;
 
 /// Keys whose values may be secret, wherever they stand.
-const SECRET_KEYS: [&str; 7] =
-    ["environment", "headers", "driver_opts", "options", "header", "url", "secrets"];
+const SECRET_KEYS: [&str; 8] =
+    ["environment", "headers", "driver_opts", "options", "header", "url", "secrets", TEMPLATE];
+
+/// A text of any form: of one that is no YAML, no piece is a key.
+const TEMPLATE: &str = "template";
 
 /// What is in the name of a key that somebody keeps a secret under, though there is no
 /// such key.
@@ -37,7 +40,7 @@ const TELLING_NAMES: [&str; 6] =
 
 /// Those of them that hold a list at most by mistake: what stands right below, as
 /// deep, is another key.
-const NEVER_LISTS: [&str; 2] = ["header", "url"];
+const NEVER_LISTS: [&str; 3] = ["header", "url", TEMPLATE];
 
 /// A problem as it is found.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -381,7 +384,11 @@ impl<'s> Lines<'s> {
         if let Some(after) = SECRET_KEYS.iter().filter_map(|key| after_key(own, key)).min() {
             return Some(Span { start: at.line_span.start + after, end: at.line_span.end });
         }
-        let indent = |text: &str| text.len() - text.trim_start().len();
+        // A tab may stand for any number of spaces, and is often what is at fault.
+        let indent = |text: &str| {
+            let indent = &text[..text.len() - text.trim_start().len()];
+            if indent.contains('\t') { usize::MAX } else { indent.len() }
+        };
         let mut within = indent(own);
         for line in (1..at.line).rev() {
             let above = text(line);
@@ -391,8 +398,9 @@ impl<'s> Lines<'s> {
             }
             let is_deeper = indent(above) < within;
             let mut keys = SECRET_KEYS.iter().filter(|key| is_deeper || !NEVER_LISTS.contains(key));
-            if keys.any(|key| after_key(above, key).is_some()) {
-                let after = own.find([':', '=']).map_or(0, |separator| separator + 1);
+            if let Some(key) = keys.find(|key| after_key(above, key).is_some()) {
+                let separator = own.find([':', '=']).filter(|_| *key != TEMPLATE);
+                let after = separator.map_or(0, |separator| separator + 1);
                 return Some(Span { start: at.line_span.start + after, end: at.line_span.end });
             }
             within = indent(above);

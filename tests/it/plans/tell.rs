@@ -202,7 +202,7 @@ fn held(scene: &Scene, by: HeldBy) -> Hold {
         release: Some(release(&service, "v2").id),
         image: service.image.clone(),
         reason: "exited with code 3".to_owned(),
-        log: vec!["fatal".to_owned()],
+        log: vec!["fatal".to_owned(), "é".repeat(16_000)],
         gates: Vec::new(),
         by,
         at_unix_ms: 0,
@@ -220,10 +220,8 @@ fn a_hold_is_told_of_with_its_report_and_a_new_try_is_a_new_deployment() {
     assert_eq!(scene.told_of(&plan), [(2, Topic::Held)]);
     let report = scene.report();
     assert_eq!(report.outcome, DeploymentOutcome::Held);
-    assert_eq!(
-        (report.reason.as_deref(), &report.log[..]),
-        (Some("exited with code 3"), &["fatal".to_owned()][..])
-    );
+    assert_eq!(report.reason.as_deref(), Some("exited with code 3"));
+    assert_eq!(report.log, ["fatal".to_owned(), "é".repeat(500) + "…"]);
     let now = Now { at: scene.now, unix_ms: 0 };
     let tried = retry(&scene.stack, &scene.memory, &name, now).expect("it is held");
     let (scene, _) = scene.edit(|scene| scene.memory = tried).later(1_000).passes(&[]);
@@ -290,6 +288,34 @@ fn a_commit_is_pending_until_everything_of_it_runs_and_stays_a_success() {
         scene.memory.services.get_mut(&name).expect("remembered").hold = Some(hold);
     };
     assert_eq!(forge_is_told(scene.edit(hold)).0, status(CommitState::Failure));
+}
+
+#[test]
+fn a_status_that_a_forge_did_not_take_is_tried_again() {
+    let pending = Some(LetterKey::Status(commit('a'), CommitState::Pending));
+    let said = |scene: &Scene, plan: &Plan| letters(scene, plan).first().map(Letter::key);
+    let given_up = || {
+        let (scene, plan) = told().edit(|scene| from_git(&mut scene.stack)).passes(&[]);
+        let letters = letters(&scene, &plan).into_iter();
+        let given_up = letters.map(|letter| Delivery { letter, end: DeliveryEnd::GivenUp });
+        scene.later(1_000).passes(&given_up.collect::<Vec<_>>()).0
+    };
+    let (rests, plan) = given_up().later(598_000).passes(&[]);
+    assert_eq!(said(&rests, &plan), None, "a forge that is down is left alone for a while");
+    let (rested, plan) = rests.later(2_000).passes(&[]);
+    assert_eq!(said(&rested, &plan), pending);
+    let (rested, plan) = rested.later(1_000).passes(&[]);
+    assert_eq!(said(&rested, &plan), pending, "until it is taken");
+
+    let mended = |scene: &mut Scene| {
+        scene.stack.telling.status.as_mut().expect("a forge").token = Secret::new("mended");
+    };
+    let (mended, plan) = given_up().edit(mended).later(1_000).passes(&[]);
+    assert_eq!(said(&mended, &plan), pending, "with another token it may be taken");
+    let bad = commit('b');
+    let file = FileSeen { problem: Some("bad"), commit: Some(&bad), ..FileSeen::default() };
+    let (scene, plan) = given_up().later(1_000).passes(&[]);
+    assert_eq!(due(&scene.stack, &scene.memory, &plan, file).len(), 1, "what else is to be said");
 }
 
 #[test]
