@@ -38,6 +38,9 @@ const TEMPLATE: &str = "template";
 const TELLING_NAMES: [&str; 6] =
     ["password", "passwd", "secret", "token", "credential", "private_key"];
 
+/// What is told at an address that is a secret.
+const RECEIVERS: [&str; 4] = ["notify", "slack", "discord", "webhook"];
+
 /// Those of them that hold a list at most by mistake: what stands right below, as
 /// deep, is another key.
 const NEVER_LISTS: [&str; 3] = ["header", "url", TEMPLATE];
@@ -221,11 +224,22 @@ fn hide_secrets(node: &Node, source: &str, hidden: &mut Vec<Span>) {
                     hide_declared(&secrets.entries, source, hidden);
                 } else if may_be_secret(entry) {
                     hide_values(&entry.value, source, hidden);
+                } else if RECEIVERS.contains(&&*entry.key) {
+                    hide_addresses(&entry.value, source, hidden);
                 } else {
                     hide_secrets(&entry.value, source, hidden);
                 }
             }
         }
+    }
+}
+
+/// Where a map belongs, a text is the address that somebody took for it.
+fn hide_addresses(node: &Node, source: &str, hidden: &mut Vec<Span>) {
+    match &node.value {
+        Value::Scalar(_) => hide_values(node, source, hidden),
+        Value::List(items) => items.iter().for_each(|item| hide_addresses(item, source, hidden)),
+        Value::Map(_) => hide_secrets(node, source, hidden),
     }
 }
 

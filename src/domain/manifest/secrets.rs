@@ -126,7 +126,13 @@ fn read_origin(reader: &mut Reader<'_>, entry: &Entry) -> Option<Origin> {
         }
     }
     if let Some(file) = file {
-        return Some(Origin::File(reader.text(&file.value, "a file's path")?));
+        let path = reader.text(&file.value, "a file's path")?;
+        let at = Path::new(&path.value);
+        // Whoever may not mount a file of the host may not have it as a secret either.
+        if at.is_absolute() {
+            obey::bind_mount(reader, path.span, &resolved(at), MountAccess::ReadOnly);
+        }
+        return Some(Origin::File(path));
     }
     if let Some(variable) = variable {
         return Some(Origin::Variable(reader.text(&variable.value, "a variable's name")?));
@@ -167,14 +173,7 @@ impl Secrets {
 
 fn obtain(reader: &mut Reader<'_>, name: &str, origin: &Origin) -> Option<SecretBytes> {
     let (content, span) = match origin {
-        Origin::File(path) => {
-            // Whoever may not mount a file of the host may not have it as a secret either.
-            let at = Path::new(&path.value);
-            if at.is_absolute() {
-                obey::bind_mount(reader, path.span, &resolved(at), MountAccess::ReadOnly);
-            }
-            (read_file(reader, path, Holds::ThePlainSecret)?, path.span)
-        }
+        Origin::File(path) => (read_file(reader, path, Holds::ThePlainSecret)?, path.span),
         Origin::Variable(variable) => {
             let Some(value) = (reader.input.variables)(&variable.value) else {
                 reader.refuse(

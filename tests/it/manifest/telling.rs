@@ -231,3 +231,20 @@ fn no_template_is_shown_of_a_file_that_is_not_yaml() {
     let report = refused(&with(&lines));
     assert!(!format!("{report}{}", report.graphical()).contains(CANARY), "{report}");
 }
+
+#[test]
+fn an_address_where_a_map_belongs_is_not_shown() {
+    for lines in [
+        format!("notify:\n  - slack: \"http://a/{CANARY}\"\n"),
+        format!("notify: {{ slack: http://a/{CANARY} }}\n"),
+        format!("notify: [\"https://a/{CANARY}\"]\n"),
+        format!("notify: https://a/{CANARY}\n"),
+        format!(
+            "notify:\n  - webhook: {{ url: http://a, headers: [\"Authorization: Bearer {CANARY}\"] }}\n"
+        ),
+    ] {
+        let report = refused(&with(&lines));
+        let shown = format!("{report}{report:?}{}", report.graphical());
+        assert!(!shown.contains("5f1e"), "{lines}{report}");
+    }
+}
