@@ -12,6 +12,7 @@ use crate::domain::{
     ContainerId, Delivery, Digest, GateKey, GateTarget, GitStanding, ImageId, ImageRef, Letter,
     Memory, Probe, ReceiverId, Resolution, RouteTable, SignatureWanted, Stack, Unreached,
     release::RestartPolicy,
+    said::SaidLine,
     snapshot::{Failure, Host, InFlight, Listed, Measured, ProbeStanding, ProxyState},
     stack::{NetworkSpec, ProxyConfig, VolumeSpec},
     time::Timestamp,
@@ -81,12 +82,13 @@ pub trait Engine: Send + Sync {
         digest: &Digest,
     ) -> impl Future<Output = Result<(), Failure>> + Send;
 
-    /// Returns the last `tail` lines of standard output and error, oldest first.
+    /// Returns the last `tail` lines of standard output and error, oldest first, with
+    /// where they may be cut.
     fn logs(
         &self,
         id: &ContainerId,
         tail: usize,
-    ) -> impl Future<Output = Result<Vec<String>, Failure>> + Send;
+    ) -> impl Future<Output = Result<Vec<SaidLine>, Failure>> + Send;
 
     /// Starts a pull in the background unless one of this image is in flight:
     /// resolves the tag to a digest once, pulls that digest and marks the image

@@ -1,12 +1,16 @@
 //! A container's standard output and error, as lines.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use bollard::{container::LogOutput, query_parameters::LogsOptionsBuilder};
 use futures::{Stream, StreamExt, stream};
 
 use crate::domain::{
     ContainerId,
+    said::{Edge, SaidLine},
     snapshot::{Failure, FailureKind},
 };
 
@@ -31,6 +35,8 @@ pub enum LogStream {
 pub struct LogLine {
     pub stream: LogStream,
     pub text: String,
+    /// It has the length at which lines are cut, here and by Docker: there may be more.
+    pub is_cut: bool,
 }
 
 /// From where a log is read.
@@ -73,14 +79,14 @@ impl Docker {
         &self,
         id: &ContainerId,
         tail: usize,
-    ) -> Result<Vec<String>, Failure> {
-        let mut lines = std::pin::pin!(self.log_lines(id, Tail::Last(tail)));
-        let mut texts = Vec::new();
+    ) -> Result<Vec<SaidLine>, Failure> {
+        // One more than is wanted tells whether there is more.
+        let mut lines = std::pin::pin!(self.log_lines(id, Tail::Last(tail + 1)));
+        let mut read = Vec::new();
         while let Some(line) = lines.next().await {
-            texts.push(line?.text);
+            read.push(line?);
         }
-        // Docker counts the tail by its own entries: a long line may be several.
-        Ok(texts.split_off(texts.len().saturating_sub(tail)))
+        Ok(said(read, tail))
     }
 
     fn raw_log(
@@ -161,8 +167,29 @@ impl Assembly {
 }
 
 fn line(stream: LogStream, bytes: &[u8]) -> LogLine {
+    let is_cut = bytes.len() >= MAX_LINE_BYTES;
     let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
-    LogLine { stream, text: String::from_utf8_lossy(bytes).into_owned() }
+    LogLine { stream, text: String::from_utf8_lossy(bytes).into_owned(), is_cut }
+}
+
+/// Returns the last `tail` of the lines that one entry more was asked for.
+///
+/// Docker counts by its own entries, of which a long line has several. The first that it
+/// gives may thus be the middle of a line, of either stream, unless it gave all there are:
+/// not more lines than entries were asked for, and none that has several.
+fn said(read: Vec<LogLine>, tail: usize) -> Vec<SaidLine> {
+    let is_all = read.len() <= tail && read.iter().all(|line| !line.is_cut);
+    let mut begun = HashSet::new();
+    let mut said: Vec<SaidLine> = read
+        .into_iter()
+        .map(|line| {
+            let is_first = begun.insert(line.stream);
+            let begins = if is_first && !is_all { Edge::Cut } else { Edge::Whole };
+            let ends = if line.is_cut { Edge::Cut } else { Edge::Whole };
+            SaidLine { text: line.text, begins, ends }
+        })
+        .collect();
+    said.split_off(said.len().saturating_sub(tail))
 }
 
 #[cfg(test)]
@@ -196,6 +223,25 @@ mod tests {
         let long: &'static str = "x".repeat(MAX_LINE_BYTES + 5).leak();
         let lines = read(vec![out(long), out("y\nnext\n")]);
         assert_eq!((lines[0].len(), lines[1].as_str()), (MAX_LINE_BYTES, "next"));
+    }
+
+    #[test]
+    fn a_line_knows_where_it_may_be_cut() {
+        let long: &'static str = format!("{}\n", "x".repeat(MAX_LINE_BYTES + 5)).leak();
+        let read = |chunks: Vec<LogOutput>, tail| {
+            let lines = lines(stream::iter(chunks.into_iter().map(Ok)));
+            let lines = lines.map(|line| line.expect("no error")).collect::<Vec<_>>();
+            said(lines.now_or_never().expect("nothing to wait for"), tail)
+        };
+        let edges = |said: Vec<SaidLine>| -> Vec<_> {
+            said.into_iter().map(|line| (line.begins, line.ends)).collect()
+        };
+        let short = || vec![out("a\n"), out("b\n"), err("c\n")];
+        assert_eq!(edges(read(short(), 3)), [(Edge::Whole, Edge::Whole); 3], "it is all");
+        let more = [(Edge::Whole, Edge::Whole), (Edge::Cut, Edge::Whole)];
+        assert_eq!(edges(read(short(), 2)), more, "the first of standard error may be a part");
+        let several = [(Edge::Cut, Edge::Whole), (Edge::Whole, Edge::Cut)];
+        assert_eq!(edges(read(vec![out("a\n"), out(long)], 3)), several);
     }
 
     #[test]

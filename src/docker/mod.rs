@@ -52,6 +52,7 @@ use crate::{
     domain::{
         ContainerId, Digest, ImageId, ImageRef, Resolution, StackName,
         release::RestartPolicy,
+        said::SaidLine,
         snapshot::{Failure, Host, Listed},
         stack::{NetworkSpec, VolumeSpec},
     },
@@ -222,7 +223,7 @@ impl Engine for Docker {
         self.unmark_image(id, digest).await
     }
 
-    async fn logs(&self, id: &ContainerId, tail: usize) -> Result<Vec<String>, Failure> {
+    async fn logs(&self, id: &ContainerId, tail: usize) -> Result<Vec<SaidLine>, Failure> {
         self.last_log_lines(id, tail).await
     }
 

@@ -20,6 +20,7 @@ pub mod policy;
 pub mod probe;
 pub mod release;
 pub mod route;
+pub mod said;
 pub mod secret;
 pub mod service;
 pub mod signature;

@@ -52,11 +52,16 @@ impl Service {
         std::iter::once(&self.image).chain(&self.standby).chain(jobs)
     }
 
-    /// Returns every value that must not be shown.
+    /// Returns the values of its secret files.
     pub fn secrets(&self) -> impl Iterator<Item = Secret> {
+        self.spec.secrets.values().map(|file| file.content.as_text())
+    }
+
+    /// Returns the values of its variables, and of those that its jobs have of their own:
+    /// any may be a secret, and none is shown.
+    pub fn variables(&self) -> impl Iterator<Item = Secret> {
         let jobs = self.gates().filter_map(Gate::job).flat_map(|job| job.environment.values());
-        let files = self.spec.secrets.values().map(|file| file.content.as_text());
-        self.spec.environment.values().chain(jobs).cloned().chain(files)
+        self.spec.environment.values().chain(jobs).cloned()
     }
 
     fn gates(&self) -> impl Iterator<Item = &Gate> {

@@ -34,5 +34,6 @@ pub fn step(
     let log_of = failing.log_of.filter(|_| view.service.upstreams.is_none());
     let service = view.service.name.clone();
     let secrets = view.service.secrets().collect();
-    Step::Hold(Box::new(NewHold { service, hold, of, log_of, secrets }))
+    let variables = view.service.variables().collect();
+    Step::Hold(Box::new(NewHold { service, hold, of, log_of, secrets, variables }))
 }

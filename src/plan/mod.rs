@@ -48,6 +48,7 @@ mod remember;
 mod retain;
 mod rolling;
 mod routing;
+mod scrub;
 mod secrets;
 mod signed;
 mod standing;

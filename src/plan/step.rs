@@ -9,11 +9,12 @@ use crate::domain::{
     Slot,
     memory::Placement,
     release::RestartPolicy,
+    said::SaidLine,
     snapshot::{ContainerId, HoldOf, Subject, Work},
     stack::{NetworkSpec, VolumeSpec},
 };
 
-use super::signed;
+use super::{scrub::scrub, signed};
 
 /// One idempotent effect.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -110,26 +111,18 @@ pub struct NewHold {
     pub hold: crate::domain::memory::Hold,
     pub of: HoldOf,
     pub log_of: Option<ContainerId>,
-    /// The values that the log must not show (S9).
+    /// The values that the log must not show (S9): declared secrets, and variables.
     #[serde(skip)]
     pub secrets: Vec<Secret>,
+    #[serde(skip)]
+    pub variables: Vec<Secret>,
 }
-
-/// A shorter value is no secret, and would blot out half of a log.
-const SHORTEST_SECRET: usize = 6;
 
 impl NewHold {
     /// Returns a line of the log without the values of the service's environment and
-    /// secrets: a program that cannot start likes to print what it was given.
-    pub fn scrub(&self, line: &str) -> String {
-        // A log has a value of several lines, a key for one, line by line.
-        let whole = self.secrets.iter().map(Secret::reveal);
-        let lines = self.secrets.iter().flat_map(|value| value.reveal().lines().map(str::trim));
-        let mut values: Vec<&str> = whole.chain(lines).collect();
-        // Longest first, so that a value which contains another leaves no rest.
-        values.retain(|value| value.len() >= SHORTEST_SECRET);
-        values.sort_by_key(|value| std::cmp::Reverse(value.len()));
-        values.into_iter().fold(line.to_owned(), |line, value| line.replace(value, "(hidden)"))
+    /// secrets.
+    pub fn scrub(&self, line: &SaidLine) -> String {
+        scrub(line, &self.secrets, &self.variables)
     }
 }
 

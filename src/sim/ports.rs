@@ -21,6 +21,7 @@ use crate::{
         ContainerId, Digest, GateKey, GateTarget, ImageId, ImageRef, Memory, Resolution,
         RouteTable, SignatureWanted, Stack, Timestamp,
         release::RestartPolicy,
+        said::SaidLine,
         snapshot::{
             Failure, FailureKind, Host, InFlight, Listed, Measured, Measurement, ProbeStanding,
             ProxyState, Unlisted,
@@ -380,12 +381,12 @@ impl Engine for SimPort {
         self.call(Call::RemoveImage, digest.short(), judge, remove).await
     }
 
-    async fn logs(&self, id: &ContainerId, tail: usize) -> Result<Vec<String>, Failure> {
+    async fn logs(&self, id: &ContainerId, tail: usize) -> Result<Vec<SaidLine>, Failure> {
         let read = |world: &mut World| {
             let Some(container) = world.docker.get(id) else {
                 return Err(no_such_container(id));
             };
-            let line = format!("{} says why", container.name);
+            let line = SaidLine::whole(format!("{} says why", container.name));
             Ok(vec![line; tail.min(3)])
         };
         self.call(Call::Logs, "", |_| {}, read).await

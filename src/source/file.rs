@@ -10,13 +10,13 @@ use std::{
 use crate::{
     domain::{
         HostIdentity, Stack,
-        manifest::{self, AllowDeleteAll, Holds, Input, PolicyInForce, Unread},
+        manifest::{self, AllowDeleteAll, Holds, Input, Unread},
     },
     ports::Source,
 };
 
 use super::{
-    policy::{PolicyFile, real_path},
+    policy::{PolicyFile, engine_sockets, in_force},
     stable::{self, Content},
     variables::{Variables, read_bounded},
     vault::{AgeIdentity, HostVault, Values, read_settled},
@@ -154,6 +154,7 @@ impl FileSource {
             concerned: &concerned,
             values: self.values,
         };
+        let engine_sockets = engine_sockets();
         let stack = manifest::parse(&Input {
             file_name: &self.path.display().to_string(),
             text,
@@ -163,7 +164,7 @@ impl FileSource {
             base_dir: &base_dir,
             allow_delete_all: self.allow_delete_all,
             host: &self.host,
-            policy: policy.as_ref().map(|rules| PolicyInForce { rules, real_path: &real_path }),
+            policy: policy.as_ref().map(|rules| in_force(rules, &engine_sockets)),
         });
         *lock(&self.concerned) = concerned.into_inner().unwrap_or_else(PoisonError::into_inner);
         stack.map_err(|report| report.to_string())

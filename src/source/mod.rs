@@ -3,6 +3,7 @@
 mod desired;
 mod file;
 pub mod git;
+mod open;
 mod policy;
 mod stable;
 mod variables;

@@ -7,7 +7,7 @@ use std::{
 
 use crate::domain::{
     HostPolicy,
-    manifest::{self, PolicyInput},
+    manifest::{self, PolicyInForce, PolicyInput},
 };
 
 use super::variables::read_bounded;
@@ -60,9 +60,27 @@ impl PolicyFile {
     }
 }
 
+/// Returns a policy with what only this host can tell.
+pub(super) fn in_force<'a>(rules: &'a HostPolicy, sockets: &'a [PathBuf]) -> PolicyInForce<'a> {
+    PolicyInForce { rules, real_path: &real_path, engine_sockets: sockets }
+}
+
+/// Returns where the engine of this controller listens on this host, if `DOCKER_HOST` says
+/// so: as it is said, and where that leads.
+pub(super) fn engine_sockets() -> Vec<PathBuf> {
+    std::env::var("DOCKER_HOST").map(|host| sockets_of(&host)).unwrap_or_default()
+}
+
+fn sockets_of(docker_host: &str) -> Vec<PathBuf> {
+    let Some(path) = docker_host.strip_prefix("unix://") else { return Vec::new() };
+    let written = std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path));
+    let real = real_path(&written);
+    if real == written { vec![written] } else { vec![written, real] }
+}
+
 /// Returns where a path leads through symbolic links. What does not exist yet is taken
 /// as it is written: Docker will make it.
-pub(super) fn real_path(path: &Path) -> PathBuf {
+fn real_path(path: &Path) -> PathBuf {
     let known = path.ancestors().find_map(|above| Some((above, fs::canonicalize(above).ok()?)));
     let Some((above, real)) = known else { return path.to_owned() };
     let rest = path.strip_prefix(above).unwrap_or(Path::new(""));
@@ -82,6 +100,18 @@ mod tests {
         assert!(why.contains("cannot read the policy"), "{why}");
         let of_a_folder = PolicyFile::IfThere(folder.path().to_owned()).read();
         assert!(of_a_folder.expect_err("a folder is no file").contains("not a regular file"));
+    }
+
+    #[test]
+    fn the_engines_own_socket_is_known_as_it_is_said_and_where_it_leads() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let here = fs::canonicalize(folder.path()).expect("it exists");
+        fs::create_dir(here.join("real")).expect("made");
+        std::os::unix::fs::symlink("real", here.join("link")).expect("made");
+        let said = here.join("link/d.sock");
+        let sockets = sockets_of(&format!("unix://{}", said.display()));
+        assert_eq!(sockets, [said, here.join("real/d.sock")]);
+        assert_eq!(sockets_of("tcp://10.0.0.1:2375"), Vec::<PathBuf>::new());
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! Reading a file that somebody may be writing.
 
 use std::{
-    fs::{self, File, Metadata},
+    fs::{self, Metadata},
     io::{self, Read},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     time::Duration,
 };
+
+use super::open::open_regular;
 
 /// The largest desired-state file.
 pub(super) const MAX_FILE_BYTES: u64 = 1024 * 1024;
@@ -116,8 +118,7 @@ fn read_once(path: &Path) -> Result<Content, ReadError> {
     let at_path = |source| ReadError::Io { path: path.to_owned(), source };
     // Asked before it is opened: opening a named pipe would wait for its writer.
     refuse_odd(path, &fs::metadata(path).map_err(at_path)?)?;
-    let file = File::open(path).map_err(at_path)?;
-    let metadata = file.metadata().map_err(at_path)?;
+    let (file, metadata) = open_regular(path).map_err(at_path)?;
     refuse_odd(path, &metadata)?;
     let mut bytes = Vec::new();
     file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(at_path)?;

@@ -4,13 +4,13 @@ use std::{
     collections::BTreeMap,
     env,
     fmt::Display,
-    fs, io,
+    io,
     path::{Path, PathBuf},
 };
 
 use crate::domain::manifest;
 
-use super::stable::MAX_FILE_BYTES;
+use super::{open::read_at_most, stable::MAX_FILE_BYTES};
 
 /// What env files on this host say. The environment wins over all of them, and a
 /// later one over an earlier, as they do for Compose.
@@ -73,12 +73,8 @@ fn unreadable(name: &dyn Display, why: &dyn Display) -> String {
 
 /// Reads a file that should be small.
 pub(super) fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
-    let metadata = fs::metadata(path)?;
-    if !metadata.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
-    }
-    if metadata.len() > MAX_FILE_BYTES {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 1 MiB"));
-    }
-    fs::read(path)
+    read_at_most(path, MAX_FILE_BYTES).map(|(_, bytes)| bytes).map_err(|error| match error.kind() {
+        io::ErrorKind::FileTooLarge => io::Error::new(error.kind(), "it is larger than 1 MiB"),
+        _ => error,
+    })
 }

@@ -6,7 +6,7 @@
 
 use std::{
     collections::BTreeSet,
-    fs::{self, File},
+    fs,
     io::{self, Read},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
@@ -19,7 +19,10 @@ use age::{Decryptor, IdentityFile, armor::ArmoredReader};
 
 use crate::domain::manifest::{Holds, MAX_SECRET_BYTES, Undecrypted, Unread, Vault};
 
-use super::stable::{MAX_FILE_BYTES, Stamp};
+use super::{
+    open::{open_regular, rest_of},
+    stable::{MAX_FILE_BYTES, Stamp},
+};
 
 /// Where the identity is looked for that nobody named.
 const USUAL_IDENTITY: &str = "/etc/quaymaster/age.key";
@@ -30,10 +33,12 @@ const FOR_OTHERS: u32 = 0o077;
 /// Every user may read a file.
 const READ_BY_ALL: u32 = 0o004;
 
-/// How long a file must have stood unchanged, and how often it is looked at that does
-/// not: `stable` says why.
+/// How long a file must have stood unchanged: `stable` says why.
 const QUIET: Duration = Duration::from_millis(20);
-const MAX_READS: usize = 50;
+
+/// How often a file is looked at that does not. Few, because the loop waits meanwhile: a
+/// file that is still being written wakes it again when it is done.
+const MAX_READS: usize = 5;
 
 type Identities = Vec<Box<dyn age::Identity + Send + Sync>>;
 
@@ -85,22 +90,17 @@ impl AgeIdentity {
             path: self.path.clone(),
             why: why.to_string(),
         };
-        let metadata = fs::metadata(&self.path).map_err(|error| match error.kind() {
+        let (file, metadata) = open_regular(&self.path).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound if !self.is_named => {
                 Undecrypted::NoIdentity { usual: self.path.clone() }
             }
             io::ErrorKind::NotFound => bad(&"there is no such file"),
             _ => bad(&error),
         })?;
-        if !metadata.is_file() {
-            return Err(bad(&"it is not a regular file"));
-        }
         if metadata.mode() & FOR_OTHERS != 0 {
             return Err(Undecrypted::OpenIdentity(self.path.clone()));
         }
-        let mut content = Vec::new();
-        let file = File::open(&self.path).map_err(|error| bad(&error))?;
-        file.take(MAX_FILE_BYTES).read_to_end(&mut content).map_err(|error| bad(&error))?;
+        let content = rest_of(file, &metadata, MAX_FILE_BYTES).map_err(|error| bad(&error))?;
         // The library's own words may be translated; and none of the line is to be told.
         let identities = IdentityFile::from_buffer(&content[..])
             .ok()
@@ -167,20 +167,22 @@ impl Vault for HostVault<'_> {
 pub(super) fn read_settled(path: &Path, holds: Holds) -> Result<Vec<u8>, Unread> {
     let mut last = read_once(path, holds);
     for _ in 0..MAX_READS {
-        match &last {
-            Ok((stamp, _)) if !is_fresh(path) && Stamp::of(path).ok() == Some(*stamp) => break,
-            Ok(_) => {}
-            Err(_) if !is_fresh(path) => break,
-            Err(_) => {}
+        let stands = match &last {
+            Ok((stamp, _)) => Stamp::of(path).ok() == Some(*stamp),
+            Err(_) => true,
+        };
+        if stands && !is_fresh(path) {
+            return last.map(|(_, content)| content);
         }
         thread::sleep(QUIET);
         let next = read_once(path, holds);
         if next == last {
-            break;
+            return next.map(|(_, content)| content);
         }
         last = next;
     }
-    last.map(|(_, content)| content)
+    let why = "it keeps changing while it is read; write it in one go, or beside and rename it";
+    Err(Unread::Unreadable(why.to_owned()))
 }
 
 /// Whether somebody may still be writing a file. One that is gone may be on its way, but
@@ -194,13 +196,10 @@ fn is_fresh(path: &Path) -> bool {
 fn read_once(path: &Path, holds: Holds) -> Result<(Stamp, Vec<u8>), Unread> {
     let unreadable = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => Unread::Missing,
+        io::ErrorKind::FileTooLarge => Unread::TooLarge,
         _ => Unread::Unreadable(error.to_string()),
     };
-    // Asked before it is opened: opening a named pipe would wait for its writer.
-    let metadata = fs::metadata(path).map_err(unreadable)?;
-    if !metadata.is_file() {
-        return Err(Unread::Unreadable("it is not a regular file".to_owned()));
-    }
+    let (file, metadata) = open_regular(path).map_err(unreadable)?;
     let most = match holds {
         Holds::ThePlainSecret => u64::try_from(MAX_SECRET_BYTES).unwrap_or(u64::MAX),
         // As Base64, and with a header for each recipient.
@@ -209,17 +208,8 @@ fn read_once(path: &Path, holds: Holds) -> Result<(Stamp, Vec<u8>), Unread> {
     if holds == Holds::ThePlainSecret && metadata.mode() & READ_BY_ALL != 0 {
         return Err(Unread::Open { path: path.to_owned() });
     }
-    if metadata.len() > most {
-        return Err(Unread::TooLarge);
-    }
-    let mut content = Vec::new();
-    let file = File::open(path).map_err(unreadable)?;
-    let stamp = Stamp::from(&file.metadata().map_err(unreadable)?);
-    file.take(most + 1).read_to_end(&mut content).map_err(unreadable)?;
-    if u64::try_from(content.len()).unwrap_or(u64::MAX) > most {
-        return Err(Unread::TooLarge);
-    }
-    Ok((stamp, content))
+    let content = rest_of(file, &metadata, most).map_err(unreadable)?;
+    Ok((Stamp::from(&metadata), content))
 }
 
 #[cfg(test)]
@@ -321,5 +311,41 @@ mod tests {
         assert_eq!(read(&missing, Holds::ThePlainSecret), Err(Unread::Missing));
         let folder = read(host.folder.path(), Holds::ThePlainSecret);
         assert!(matches!(folder, Err(Unread::Unreadable(_))), "{folder:?}");
+    }
+
+    /// `/proc/kmsg` is one of these: a regular file by its own account, whose reading waits.
+    #[test]
+    fn neither_a_secret_nor_an_identity_is_read_that_the_kernel_makes_up() {
+        let host = Host::new();
+        let link = host.folder.path().join("link");
+        std::os::unix::fs::symlink("/proc/self/environ", &link).expect("made");
+        for path in [Path::new("/proc/self/environ"), &link] {
+            let read = read_settled(path, Holds::ThePlainSecret);
+            let told = matches!(&read, Err(Unread::Unreadable(why)) if why.contains("procfs"));
+            assert!(told, "{:?}", read.map(|content| content.len()));
+            let mine = age::encrypt(&host.recipient, b"hunter2").expect("encrypted");
+            let error = AgeIdentity::named(path.to_owned()).decrypt(&mine).expect_err("refused");
+            assert!(error.to_string().contains("procfs"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_secret_that_is_written_all_the_time_does_not_hold_up_the_loop() {
+        let host = Host::new();
+        let path = host.write("db", b"0", 0o600);
+        let is_done = std::sync::atomic::AtomicBool::new(false);
+        let write = |round: u32| fs::write(&path, round.to_string()).expect("writable");
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let is_going = |_: &u32| !is_done.load(std::sync::atomic::Ordering::Relaxed);
+                (0..).take_while(is_going).for_each(write);
+            });
+            let begun = std::time::Instant::now();
+            let read = read_settled(&path, Holds::ThePlainSecret);
+            is_done.store(true, std::sync::atomic::Ordering::Relaxed);
+            let told =
+                matches!(&read, Err(Unread::Unreadable(why)) if why.contains("keeps changing"));
+            assert!(told && begun.elapsed() < Duration::from_millis(800), "{read:?}");
+        });
     }
 }

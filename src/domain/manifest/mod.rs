@@ -103,6 +103,9 @@ pub struct PolicyInForce<'a> {
     pub rules: &'a HostPolicy,
     /// Returns where a path leads through symbolic links, as far as it exists.
     pub real_path: &'a dyn Fn(&Path) -> PathBuf,
+    /// Where this controller's own engine listens on this host, as it was said and where
+    /// that leads; the usual places need not be named.
+    pub engine_sockets: &'a [PathBuf],
 }
 
 /// Whether a file without any service is meant: it removes every container of

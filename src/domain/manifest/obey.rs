@@ -81,11 +81,14 @@ pub(super) fn access(read_only: bool) -> MountAccess {
 /// Checks a path of the host that a container would see, or a secret be read from. Symbolic links are followed:
 /// a container that may write to an allowed folder could else make one that leads out.
 pub(super) fn bind_mount(reader: &mut Reader<'_>, span: Span, path: &Path, wanted: MountAccess) {
-    let Some(PolicyInForce { rules, real_path }) = reader.input.policy else { return };
+    let Some(PolicyInForce { rules, real_path, engine_sockets }) = reader.input.policy else {
+        return;
+    };
     let real = real_path(path);
     let name = reader.shown_at(span, &path.to_string_lossy());
     let holds_socket = |path: &Path| {
-        let mut sockets = ENGINE_SOCKETS.iter().map(Path::new);
+        let own = engine_sockets.iter().map(PathBuf::as_path);
+        let mut sockets = ENGINE_SOCKETS.iter().map(Path::new).chain(own);
         path.file_name().is_some_and(|file| file == "docker.sock")
             || sockets.any(|socket| socket.starts_with(path))
     };

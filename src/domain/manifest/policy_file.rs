@@ -2,7 +2,8 @@
 //!
 //! Read with the means of the desired-state file, so that its mistakes read alike:
 //! every one at once, each with its line, column and mend. A key that is not known
-//! is refused, because a rule that is misspelt would protect nobody.
+//! is refused, because a rule that is misspelt would protect nobody; so is a key without
+//! a value, which Compose takes for one that is not there.
 
 use std::{
     io,
@@ -111,10 +112,10 @@ fn read(reader: &mut Reader<'_>, tree: &Node) -> Option<HostPolicy> {
     let mut fields = Fields::of(map);
     let mut policy =
         HostPolicy { file: reader.input.file_name.to_owned(), ..HostPolicy::default() };
-    if let Some(entry) = fields.get("images") {
+    if let Some(entry) = fields.get_or_null("images") {
         read_images(reader, &entry.value, &mut policy);
     }
-    if let Some(entry) = fields.get("containers") {
+    if let Some(entry) = fields.get_or_null("containers") {
         policy.containers = read_containers(reader, &entry.value);
     }
     fields.finish(reader, &NO_REFUSALS);
@@ -128,7 +129,7 @@ fn read_images(reader: &mut Reader<'_>, node: &Node, policy: &mut HostPolicy) {
     let mut fields = Fields::of(map);
     policy.allowed_images = fields.get_or_null("allowed").map(|it| read_prefixes(reader, it));
     policy.digest =
-        match fields.get("digest").map(|it| choice(reader, it, ["required", "optional"])) {
+        match fields.get_or_null("digest").map(|it| choice(reader, it, ["required", "optional"])) {
             Some(Some(0)) => DigestRule::Required,
             Some(Some(_) | None) | None => DigestRule::Optional,
         };
@@ -177,8 +178,8 @@ fn read_signed(reader: &mut Reader<'_>, entry: &Entry, policy: &mut HostPolicy) 
 
 fn read_rule(reader: &mut Reader<'_>, item: &Node, map: &Map, policy: &mut HostPolicy) {
     let mut fields = Fields::of(map);
-    let images = fields.get("images");
-    let keys = fields.get("keys");
+    let images = fields.get_or_null("images");
+    let keys = fields.get_or_null("keys");
     fields.finish(reader, &NO_REFUSALS);
     for (key, entry) in [("images", images), ("keys", keys)] {
         if entry.is_none() {
@@ -243,8 +244,8 @@ fn read_containers(reader: &mut Reader<'_>, node: &Node) -> ContainerRules {
     };
     let mut fields = Fields::of(map);
     rules.bind_mounts = fields.get_or_null("bind_mounts").map(|it| read_mounts(reader, it));
-    rules.docker_socket = permission(reader, fields.get("docker_socket"));
-    rules.host_network = permission(reader, fields.get("host_network"));
+    rules.docker_socket = permission(reader, fields.get_or_null("docker_socket"));
+    rules.host_network = permission(reader, fields.get_or_null("host_network"));
     if let Some(entry) = fields.get_or_null("cap_add") {
         let names = container::read_capabilities(reader, Some(entry)).into_iter();
         let bare = |name: String| name.strip_prefix("CAP_").map(str::to_owned).unwrap_or(name);

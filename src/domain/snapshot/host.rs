@@ -80,6 +80,16 @@ pub struct LocalImage {
     pub pulled_as: BTreeSet<Digest>,
 }
 
+impl LocalImage {
+    /// Whether it was built or loaded here under this name, or has lost its name to a
+    /// newer build: then no registry ever knew it by another.
+    fn may_be_of(&self, image: &ImageRef) -> bool {
+        let name = image.familiar_name();
+        let is_of = |tag: &String| tag.rsplit_once(':').is_some_and(|(of, _)| of == name);
+        self.digests.is_empty() && (self.tags.is_empty() || self.tags.iter().any(is_of))
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Disk {
     pub total_bytes: u64,
@@ -122,16 +132,61 @@ impl Host {
         }
     }
 
-    /// Returns the local image of `image`'s repository with this digest.
+    /// Returns the local image of `image`'s repository with this digest. One that came
+    /// from another repository is not it, whatever its id and whoever pulled it: a policy
+    /// lets images run by the name of where they are from.
     fn find(&self, image: &ImageRef, digest: &Digest) -> Option<&LocalImage> {
-        let name = image.familiar_digest(digest);
-        self.images.iter().find(|local| {
-            local.digests.contains(&name) || local.pulled_as.contains(digest) || local.id == *digest
-        })
+        let from_there = image.familiar_digest(digest);
+        let is_it = |local: &&LocalImage| {
+            let is_meant = local.id == *digest || local.pulled_as.contains(digest);
+            local.digests.contains(&from_there) || is_meant && local.may_be_of(image)
+        };
+        self.images.iter().find(is_it)
     }
 
     /// Returns whether the image with this id is here.
     pub fn has_image(&self, id: &ImageId) -> bool {
         self.images.iter().any(|local| local.id == *id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn digest(letter: &str) -> Digest {
+        format!("sha256:{}", letter.repeat(64)).parse().expect("a digest")
+    }
+
+    fn host(tags: &[&str], digests: &[&str], pulled_as: &[Digest]) -> Host {
+        let texts = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect();
+        let pulled_as = pulled_as.iter().cloned().collect();
+        let (tags, digests) = (texts(tags), texts(digests));
+        let image = LocalImage { id: digest("a"), tags, digests, pulled_as };
+        Host { images: vec![image], ..Host::default() }
+    }
+
+    fn is_found(host: &Host, name: &str, digest: &Digest) -> bool {
+        host.resolve(&format!("{name}@{digest}").parse().expect("an image")).is_some()
+    }
+
+    #[test]
+    fn an_image_is_of_the_repository_that_it_came_from() {
+        let (id, pulled) = (digest("a"), digest("b"));
+        let from = format!("evil/app@{pulled}");
+        let host = host(&["evil/app:v1"], &[&from], &[pulled.clone()]);
+        assert!(is_found(&host, "evil/app", &pulled));
+        for digest in [&id, &pulled] {
+            assert!(!is_found(&host, "registry.example.com/shop", digest), "{digest}");
+        }
+    }
+
+    #[test]
+    fn an_image_that_was_built_here_is_found_by_its_id() {
+        let id = digest("a");
+        assert!(is_found(&host(&["shop/app:v1"], &[], &[]), "shop/app", &id));
+        assert!(is_found(&host(&["registry:5000/app:v1"], &[], &[]), "registry:5000/app", &id));
+        assert!(is_found(&host(&[], &[], &[]), "shop/app", &id), "a newer build has its tag");
+        assert!(!is_found(&host(&["evil/app:v1"], &[], &[]), "shop/app", &id));
     }
 }

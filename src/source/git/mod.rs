@@ -35,14 +35,14 @@ use tracing::{info, warn};
 use crate::{
     domain::{
         Commit, GitStanding, HostIdentity, HostPolicy, Stack,
-        manifest::{self, AllowDeleteAll, Holds, Input, PolicyInForce},
+        manifest::{self, AllowDeleteAll, Holds, Input},
         telling::CommitNote,
     },
     ports::Source,
 };
 
 use super::{
-    policy::{PolicyFile, real_path},
+    policy::{PolicyFile, engine_sockets, in_force},
     variables::Variables,
     vault::{AgeIdentity, HostVault, Values},
     watch::{FileWatch, LOOK_EVERY, Wake},
@@ -91,6 +91,8 @@ struct Inner {
     state: Mutex<State>,
     /// The files of this host that the last load read secrets with.
     of_secrets: Mutex<BTreeSet<PathBuf>>,
+    /// The files of keys that the policy named when it was last read.
+    of_policy: Mutex<Vec<PathBuf>>,
     /// One fetch at a time, and one load.
     fetching: tokio::sync::Mutex<()>,
     loading: tokio::sync::Mutex<Loaded>,
@@ -135,6 +137,7 @@ impl GitSource {
             repository,
             state: Mutex::new(state),
             of_secrets: Mutex::default(),
+            of_policy: Mutex::default(),
             fetching: tokio::sync::Mutex::default(),
             loading: tokio::sync::Mutex::default(),
         })))
@@ -183,13 +186,15 @@ impl GitSource {
     }
 
     /// Calls `wake` soon after a file of this host changes that variables or secrets come
-    /// from, or the policy. Must be called inside a runtime.
+    /// from, or the policy with its keys. Must be called inside a runtime.
     pub fn watch_host_files(&self, wake: Wake) -> FileWatch {
         let source = self.clone();
         let files = move || {
             let of_secrets = lock(&source.0.of_secrets);
+            let of_policy = lock(&source.0.of_policy);
             let policy = source.0.options.policy.iter().map(PolicyFile::path);
             let named = source.0.options.env_files.iter().chain(of_secrets.iter());
+            let named = named.chain(of_policy.iter());
             named.map(PathBuf::as_path).chain(policy).map(Path::to_owned).collect()
         };
         FileWatch::begin(files, wake, LOOK_EVERY)
@@ -269,6 +274,8 @@ impl Inner {
         let text = text.map_err(|unread| format!("cannot read {name}: {}", unread.why))?;
         let variables = self.variables(commit, files).await?;
         let policy = self.options.policy.as_ref().map(PolicyFile::read).transpose()?.flatten();
+        *lock(&self.of_policy) =
+            policy.iter().flat_map(|policy| policy.key_files.clone()).collect();
         for _ in 0..MAX_READS {
             let wanted = Mutex::new(BTreeSet::new());
             let read = self.parse(&name, &text, &variables, policy.as_ref(), files, &wanted);
@@ -313,6 +320,7 @@ impl Inner {
             concerned: &of_secrets,
             values: Values::Asked,
         };
+        let engine_sockets = engine_sockets();
         let stack = manifest::parse(&Input {
             file_name: name,
             text,
@@ -322,7 +330,7 @@ impl Inner {
             base_dir: &self.repository.tree().join(folder),
             allow_delete_all: self.options.allow_delete_all,
             host: &self.options.host,
-            policy: policy.map(|rules| PolicyInForce { rules, real_path: &real_path }),
+            policy: policy.map(|rules| in_force(rules, &engine_sockets)),
         });
         *lock(&self.of_secrets) = of_secrets.into_inner().unwrap_or_else(PoisonError::into_inner);
         stack.map_err(|report| report.to_string())

@@ -4,6 +4,7 @@
 use std::{
     io,
     path::{Path, PathBuf},
+    sync::LazyLock,
 };
 
 use quaymaster::domain::{
@@ -65,6 +66,13 @@ fn real_path(path: &Path) -> PathBuf {
     }
 }
 
+/// The engine listens elsewhere than usual, behind a link.
+fn in_force(rules: &HostPolicy) -> PolicyInForce<'_> {
+    static SOCKETS: LazyLock<[PathBuf; 2]> =
+        LazyLock::new(|| ["/data/engine/d".into(), "/opt/real/d".into()]);
+    PolicyInForce { rules, real_path: &real_path, engine_sockets: &*SOCKETS }
+}
+
 /// Reads a desired-state file of one service with these lines on a host with this policy.
 fn under(policy_text: &str, lines: &str) -> Result<Stack, Report> {
     let lines: String = lines.lines().map(|line| format!("    {line}\n")).collect();
@@ -86,7 +94,7 @@ fn whole_under(policy_text: &str, text: &str) -> Result<Stack, Report> {
         base_dir: Path::new("/srv/state"),
         allow_delete_all: AllowDeleteAll::No,
         host: &HostIdentity::default(),
-        policy: Some(PolicyInForce { rules: &rules, real_path: &real_path }),
+        policy: Some(in_force(&rules)),
     })
 }
 
@@ -140,6 +148,22 @@ fn a_rule_that_is_not_written_is_off() {
     assert_eq!(read, HostPolicy { file: FILE.to_owned(), ..HostPolicy::default() });
     let lines = "image: anything\ncap_add: [ALL]\nvolumes: [\"/var/run/docker.sock:/s\"]";
     obeys("containers: {}\n", lines);
+}
+
+#[test]
+fn a_rule_without_a_value_is_refused() {
+    for (text, at) in [
+        ("images:\ncontainers: {}\n", (1, 8)),
+        ("images: {}\ncontainers:  # nothing\n", (2, 12)),
+        ("images: { digest: }\n", (1, 19)),
+        ("images: { allowed: }\n", (1, 20)),
+        ("containers:\n  docker_socket:   # forbidden\n", (2, 17)),
+        ("containers:\n  host_network: ~\n", (2, 17)),
+    ] {
+        let problem = &read_policy(text).expect_err(text).problems()[0].clone();
+        assert_eq!(problem.line, at.0, "{problem:?}");
+        assert!(problem.message.contains("expected"), "{problem:?}");
+    }
 }
 
 #[test]
@@ -334,7 +358,7 @@ fn a_volume_is_no_way_around_it() {
             base_dir: Path::new("/srv/state"),
             allow_delete_all: AllowDeleteAll::No,
             host: &HostIdentity::default(),
-            policy: Some(PolicyInForce { rules: &rules, real_path: &real_path }),
+            policy: Some(in_force(&rules)),
         })
     };
     let inside = "{ driver_opts: { type: none, o: bind, device: /srv/shop/data } }";
@@ -368,6 +392,10 @@ fn dockers_socket_is_found_wherever_it_is_named() {
         "/:/x",
         "/home/me/.docker/run/docker.sock:/x",
         "/run/containerd:/x",
+        "/data/engine/d:/x",
+        "/data/engine:/x",
+        "/data:/x",
+        "/opt/real:/x",
     ] {
         breaks(rules, &mounting(volume), (3, 5), "(`containers.docker_socket`", "has the host");
     }
@@ -393,7 +421,7 @@ fn the_hosts_network_is_known_by_its_name() {
             base_dir: Path::new("/srv/state"),
             allow_delete_all: AllowDeleteAll::No,
             host: &HostIdentity::default(),
-            policy: Some(PolicyInForce { rules: &rules, real_path: &real_path }),
+            policy: Some(in_force(&rules)),
         })
     };
     assert!(read("n: {}").is_ok());

@@ -3,6 +3,7 @@
 use quaymaster::{
     domain::{
         ContainerId, GateKey, Observed, SecretBytes, SecretFile, Service,
+        said::SaidLine,
         snapshot::{JobContainer, ObserveFailure},
     },
     plan::{NewHold, SecretFiles, secret_files},
@@ -134,6 +135,7 @@ fn a_kept_log_shows_no_line_of_a_secret() {
         of: quaymaster::domain::snapshot::HoldOf::Declared,
         log_of: None,
         secrets: shop.secrets().collect(),
+        variables: shop.variables().collect(),
     };
     let lines = [
         ("key=first-line-of-it", "key=(hidden)"),
@@ -143,6 +145,6 @@ fn a_kept_log_shows_no_line_of_a_secret() {
         ("nothing of it", "nothing of it"),
     ];
     for (line, shown) in lines {
-        assert_eq!(hold.scrub(line), shown);
+        assert_eq!(hold.scrub(&SaidLine::whole(line)), shown);
     }
 }

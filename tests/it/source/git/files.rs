@@ -1,10 +1,13 @@
 //! What is read at a commit, and what stands on the disk because of it.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf};
+use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, sync::Arc, time::Duration};
 
 use quaymaster::{
     domain::release::MountSource,
-    source::git::{GitSource, Options, RepoPath},
+    source::{
+        PolicyFile,
+        git::{GitSource, Options, RepoPath},
+    },
 };
 
 use super::{
@@ -118,6 +121,39 @@ async fn env_files_of_this_host_replace_the_committed_one() {
     assert_eq!(image_of(&source).await, "web:host");
     fs::remove_file(&env_file).expect("it is there");
     assert!(refusal(&source).await.contains("host.env"), "a named env file may not be missing");
+}
+
+#[tokio::test]
+async fn a_key_of_the_policy_wakes_as_the_policy_does() {
+    const KEY: &str = "-----BEGIN PUBLIC KEY-----
+MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE3R0ZtpfBd3Y8DaXuB1gM8JPlhsDI
+EfXO/WsMJEN14hEn8wajX2HklqL7igZPFICv6tBUGylIHp2mTH2Nhv38mg==
+-----END PUBLIC KEY-----
+";
+    let repo = Repo::new();
+    repo.publish(PATH, &file("registry.example.com/web:1"));
+    // In a folder of its own, which nothing else is watched in.
+    let keys = tempfile::tempdir().expect("a folder");
+    let key = keys.path().join("ci.pub");
+    fs::write(&key, KEY).expect("writable");
+    let policy = repo.beside("policy.yaml");
+    let rules = format!(
+        "images:\n  allowed: [registry.example.com]\n  \
+         signed: [{{ images: registry.example.com, keys: [{}] }}]\n",
+        key.display()
+    );
+    fs::write(&policy, rules).expect("writable");
+    let policy = Some(PolicyFile::Named(policy));
+    let source = open_with(&repo, Options { policy, ..options(&repo) }).await;
+    source.fetch().await.expect("the remote is there");
+    load(&source).await;
+    let (tell, mut wakes) = tokio::sync::mpsc::unbounded_channel();
+    let _watch = source.watch_host_files(Arc::new(move || {
+        let _ = tell.send(());
+    }));
+    fs::write(&key, format!("{KEY}\n")).expect("writable");
+    let woken = tokio::time::timeout(Duration::from_secs(15), wakes.recv()).await;
+    assert_eq!(woken, Ok(Some(())), "a changed key did not wake");
 }
 
 #[tokio::test]
