@@ -29,6 +29,9 @@ pub async fn report(globals: &Globals, args: &ReportArgs) -> Result<Exit, Comman
     };
     if let Some(service) = &args.service {
         reports.retain(|report| report.service == *service);
+        if reports.is_empty() {
+            eprintln!("Nothing is known of `{service}`; `quaymaster status` lists the services.");
+        }
     }
     let last = args.last.unwrap_or(if args.service.is_some() { 1 } else { LAST_OF_ALL });
     let reports = reports[reports.len().saturating_sub(last)..].to_vec();

@@ -26,6 +26,9 @@ pub async fn history(globals: &Globals, args: &HistoryArgs) -> Result<Exit, Comm
     };
     if let Some(service) = &args.service {
         events.retain(|event| event.service == *service);
+        if events.is_empty() {
+            eprintln!("Nothing is known of `{service}`; `quaymaster status` lists the services.");
+        }
     }
     let events = events[events.len().saturating_sub(args.tail)..].to_vec();
     match globals.output() {

@@ -86,7 +86,9 @@ fn judge(
         return (ServiceState::Held, format!("{reason}; {serves}"));
     }
     let Some(aim) = course.aim() else {
-        return (ServiceState::Progressing, "pulling the image".to_owned());
+        let lacks_room = waiting_on.iter().any(|wait| matches!(wait, WaitingOn::DiskSpace { .. }));
+        let reason = if lacks_room { "no room for its image" } else { "pulling the image" };
+        return (ServiceState::Progressing, reason.to_owned());
     };
     let is_active = active == Some(&aim.placement);
     let all_ready = view.all_ready_at(&aim.placement);

@@ -56,7 +56,7 @@ fn no_pull_starts_on_a_full_disk() {
         host.disk = Some(Disk { total_bytes: 1000, free_bytes: 50 });
     });
     assert_snapshot!(scene.plan(), @r"
-        shop is progressing: pulling the image
+        shop is progressing: no room for its image
           waits: disk space: 5 % free, 10 % needed before a pull
     ");
 }
