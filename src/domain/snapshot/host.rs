@@ -174,7 +174,7 @@ mod tests {
     fn an_image_is_of_the_repository_that_it_came_from() {
         let (id, pulled) = (digest("a"), digest("b"));
         let from = format!("evil/app@{pulled}");
-        let host = host(&["evil/app:v1"], &[&from], &[pulled.clone()]);
+        let host = host(&["evil/app:v1"], &[&from], std::slice::from_ref(&pulled));
         assert!(is_found(&host, "evil/app", &pulled));
         for digest in [&id, &pulled] {
             assert!(!is_found(&host, "registry.example.com/shop", digest), "{digest}");
