@@ -7,15 +7,11 @@ use super::{
     client::{Client, ClientError},
     error::CommandError,
     exit::Exit,
-    in_force::{InForce, in_force},
-    print,
+    in_force::remembered,
+    outcome, print,
     view::{self, Page},
 };
-use crate::{
-    domain::{DeploymentReport, manifest::AllowDeleteAll},
-    server::api::ReportPage,
-    store::Store,
-};
+use crate::server::api::ReportPage;
 
 /// How many deployments are shown of the whole stack.
 const LAST_OF_ALL: usize = 20;
@@ -24,13 +20,13 @@ const LAST_OF_ALL: usize = 20;
 pub async fn report(globals: &Globals, args: &ReportArgs) -> Result<Exit, CommandError> {
     let mut reports = match Client::new(&globals.socket)?.reports().await {
         Ok(reports) => reports,
-        Err(ClientError::NoController(_)) => kept(globals, args).await?,
+        Err(ClientError::NoController(_)) => remembered(globals, &args.file).await?.all_reports(),
         Err(error) => return Err(error.into()),
     };
     if let Some(service) = &args.service {
         reports.retain(|report| report.service == *service);
         if reports.is_empty() {
-            eprintln!("Nothing is known of `{service}`; `quaymaster status` lists the services.");
+            outcome::say_nothing_known(service);
         }
     }
     let last = args.last.unwrap_or(if args.service.is_some() { 1 } else { LAST_OF_ALL });
@@ -43,12 +39,4 @@ pub async fn report(globals: &Globals, args: &ReportArgs) -> Result<Exit, Comman
         }
     }
     Ok(Exit::Done)
-}
-
-/// Returns what the store has kept, while no controller runs.
-async fn kept(globals: &Globals, args: &ReportArgs) -> Result<Vec<DeploymentReport>, CommandError> {
-    let InForce { path, stack, .. } =
-        in_force(globals, &args.file.or_default()?, AllowDeleteAll::Yes).await?;
-    let file = path.display().to_string();
-    Ok(Store::read(&globals.state_dir, &stack.name, &file)?.all_reports())
 }

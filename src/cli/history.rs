@@ -7,27 +7,23 @@ use super::{
     client::{Client, ClientError},
     error::CommandError,
     exit::Exit,
-    in_force::{InForce, in_force},
-    print,
+    in_force::remembered,
+    outcome, print,
     view::{self, Page},
 };
-use crate::{
-    domain::{manifest::AllowDeleteAll, memory::Event},
-    server::api::HistoryPage,
-    store::Store,
-};
+use crate::server::api::HistoryPage;
 
 /// Shows the last events, oldest first.
 pub async fn history(globals: &Globals, args: &HistoryArgs) -> Result<Exit, CommandError> {
     let mut events = match Client::new(&globals.socket)?.history(None).await {
         Ok(events) => events,
-        Err(ClientError::NoController(_)) => kept(globals, args).await?,
+        Err(ClientError::NoController(_)) => remembered(globals, &args.file).await?.history,
         Err(error) => return Err(error.into()),
     };
     if let Some(service) = &args.service {
         events.retain(|event| event.service == *service);
         if events.is_empty() {
-            eprintln!("Nothing is known of `{service}`; `quaymaster status` lists the services.");
+            outcome::say_nothing_known(service);
         }
     }
     let events = events[events.len().saturating_sub(args.tail)..].to_vec();
@@ -38,12 +34,4 @@ pub async fn history(globals: &Globals, args: &HistoryArgs) -> Result<Exit, Comm
         }
     }
     Ok(Exit::Done)
-}
-
-/// Returns what the store has kept, while no controller runs.
-async fn kept(globals: &Globals, args: &HistoryArgs) -> Result<Vec<Event>, CommandError> {
-    let InForce { path, stack, .. } =
-        in_force(globals, &args.file.or_default()?, AllowDeleteAll::Yes).await?;
-    let file = path.display().to_string();
-    Ok(Store::read(&globals.state_dir, &stack.name, &file)?.history)
 }

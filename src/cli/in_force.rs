@@ -4,12 +4,12 @@
 use std::path::{Path, PathBuf};
 
 use super::{
-    args::{Converge, Globals},
+    args::{Converge, FileOption, Globals},
     error::CommandError,
 };
 use crate::{
     controller::run::Until,
-    domain::{Stack, StackName, manifest::AllowDeleteAll},
+    domain::{Memory, Stack, StackName, manifest::AllowDeleteAll},
     ports::Source,
     source::{
         DesiredState, FileSource, GitSource,
@@ -98,6 +98,17 @@ pub async fn in_force(
     let (source, path) = source(globals, file, deletion)?;
     to_converge(globals, DesiredState::File { source: Box::new(source), path }, Until::Forever)
         .await
+}
+
+/// Returns what the store has kept of the stack of a file, while no controller runs.
+///
+/// # Errors
+///
+/// Fails if there is no file to tell which stack it is, and if its store cannot be read.
+pub async fn remembered(globals: &Globals, file: &FileOption) -> Result<Memory, CommandError> {
+    let InForce { path, stack, .. } =
+        in_force(globals, &file.or_default()?, AllowDeleteAll::Yes).await?;
+    Ok(Store::read(&globals.state_dir, &stack.name, &path.display().to_string())?)
 }
 
 /// Returns the source of a file, and its absolute path.

@@ -1,4 +1,4 @@
-//! What a command that has waited shows in the end.
+//! What a command shows in the end: how everything stands, or that nothing was found.
 
 use super::{
     args::Output,
@@ -6,7 +6,10 @@ use super::{
     print,
     view::{self, Page},
 };
-use crate::{controller::StatusReport, domain::memory::KEPT_LOG_LINES};
+use crate::{
+    controller::StatusReport,
+    domain::{ServiceName, memory::KEPT_LOG_LINES},
+};
 
 /// Shows how everything stands, with the whole log that is kept of what failed.
 pub fn show(output: Output, report: &StatusReport) -> Result<(), CommandError> {
@@ -17,4 +20,9 @@ pub fn show(output: Output, report: &StatusReport) -> Result<(), CommandError> {
             print::lines(&lines)
         }
     }
+}
+
+/// Says why a list of one service is empty: its name may be misspelt.
+pub fn say_nothing_known(service: &ServiceName) {
+    eprintln!("Nothing is known of `{service}`; `quaymaster status` lists the services.");
 }

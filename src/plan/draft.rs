@@ -262,16 +262,10 @@ impl Draft {
             self.waiting_on.push(WaitingOn::Pull { image, percent: *percent });
             return;
         }
-        if let Some(attempts) = view.world.memory.failed_pulls.get(&image) {
-            let at = pace::next_try(attempts);
-            if at > view.world.at() {
-                self.waiting_on.push(WaitingOn::Retry {
-                    at,
-                    attempt: attempts.count,
-                    failure: attempts.failure.to_string(),
-                });
-                return;
-            }
+        let earlier = view.world.memory.failed_pulls.get(&image);
+        if let Some(wait) = earlier.and_then(|it| pace::wait(view.world, it)) {
+            self.waiting_on.push(wait);
+            return;
         }
         let Observed::Known(host) = &view.world.seen.host else {
             self.ask_for_host(view);

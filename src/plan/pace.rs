@@ -27,7 +27,7 @@ pub fn pause(count: u32) -> Duration {
 }
 
 /// Returns when the next try may start.
-pub fn next_try(attempts: &Attempts) -> Timestamp {
+fn next_try(attempts: &Attempts) -> Timestamp {
     let asked = match attempts.failure.kind {
         FailureKind::RateLimited { retry_after } => {
             retry_after.map_or(LONGEST_PAUSE, |asked| asked.min(LONGEST_ASKED))
@@ -40,18 +40,19 @@ pub fn next_try(attempts: &Attempts) -> Timestamp {
     attempts.last_at + pause(attempts.count).max(asked)
 }
 
+/// Returns the wait for the next try, while it is too early for one.
+pub fn wait(world: World, attempts: &Attempts) -> Option<WaitingOn> {
+    let at = next_try(attempts);
+    let (attempt, failure) = (attempts.count, attempts.failure.to_string());
+    (at > world.at()).then_some(WaitingOn::Retry { at, attempt, failure })
+}
+
 /// Takes out the steps that it is too early for, and has their services wait.
 pub fn slow_down(world: World, plan: &mut Plan) {
-    let (due, early): (Vec<Step>, Vec<Step>) = std::mem::take(&mut plan.steps)
-        .into_iter()
-        .partition(|step| too_early(world, step).is_none());
-    plan.steps = due;
-    for step in early {
-        let Some(attempts) = too_early(world, &step) else { continue };
-        let wait = WaitingOn::Retry {
-            at: next_try(attempts),
-            attempt: attempts.count,
-            failure: attempts.failure.to_string(),
+    for step in std::mem::take(&mut plan.steps) {
+        let Some(wait) = earlier_tries(world, &step).and_then(|it| wait(world, it)) else {
+            plan.steps.push(step);
+            continue;
         };
         let concerns = |name| match step.subject().service() {
             Some(service) => service == name,
@@ -65,8 +66,8 @@ pub fn slow_down(world: World, plan: &mut Plan) {
     }
 }
 
-fn too_early<'w>(world: World<'w>, step: &Step) -> Option<&'w Attempts> {
-    let attempts = match step {
+fn earlier_tries<'w>(world: World<'w>, step: &Step) -> Option<&'w Attempts> {
+    match step {
         // A pull and a look at a signature have their own pace; what failed is held at
         // once.
         Step::Pull { .. } | Step::Verify { .. } | Step::Hold(_) | Step::RemoveImage { .. } => None,
@@ -78,8 +79,7 @@ fn too_early<'w>(world: World<'w>, step: &Step) -> Option<&'w Attempts> {
         | Step::Stop { .. }
         | Step::Remove { .. }
         | Step::WriteRoutes { .. } => failed_before(world.memory, &step.subject()),
-    };
-    attempts.filter(|attempts| next_try(attempts) > world.at())
+    }
 }
 
 fn failed_before<'m>(memory: &'m Memory, subject: &Subject) -> Option<&'m Attempts> {

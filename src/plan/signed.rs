@@ -29,16 +29,10 @@ impl Draft {
 
     fn verify(&mut self, view: &View, image: ImageRef, wanted: SignatureWanted) {
         self.waiting_on.push(WaitingOn::Signature { image: image.clone() });
-        if let Some(attempts) = view.world.memory.failed_checks.get(&wanted.image) {
-            let at = pace::next_try(attempts);
-            if at > view.world.at() {
-                self.waiting_on.push(WaitingOn::Retry {
-                    at,
-                    attempt: attempts.count,
-                    failure: attempts.failure.to_string(),
-                });
-                return;
-            }
+        let earlier = view.world.memory.failed_checks.get(&wanted.image);
+        if let Some(wait) = earlier.and_then(|it| pace::wait(view.world, it)) {
+            self.waiting_on.push(wait);
+            return;
         }
         let service = view.service.name.clone();
         let step = Step::Verify { service, image, wanted: Box::new(wanted) };
@@ -62,17 +56,12 @@ pub fn is_clear(view: &View, aim: &Aim) -> bool {
 
 /// Returns why a release's own image is not to run, if it is not.
 pub fn failing_image(view: &View, aim: &Aim) -> Option<Failing> {
-    let wanted = open(view, aim, aim.release.as_ref()?)?;
-    let reason = refusal(view, &wanted)?.failure.message.clone();
-    Some(Failing { reason, log_of: None })
+    refused(view, &open(view, aim, aim.release.as_ref()?)?)
 }
 
 /// Returns the looks at the signature of a job's own image that failed.
 pub fn failed_look<'v>(view: &View<'v>, image: &ImageRef) -> Option<&'v Attempts> {
-    let found = view.world.memory.resolutions.get(image).cloned();
-    let found = found.or_else(|| view.world.seen.host.known()?.resolve(image))?;
-    let wanted = unverified(view, image, &found.digest)?;
-    view.world.memory.failed_checks.get(&wanted.image)
+    view.world.memory.failed_checks.get(&of_job(view, image)?.image)
 }
 
 /// Returns why an image that the declared release needs is not to run, if one is not.
@@ -82,22 +71,20 @@ pub fn failing(view: &View, aim: &Aim) -> Option<Failing> {
 
 /// Returns why an image that a job of the active release needs is not to run.
 pub fn failing_job(view: &View) -> Option<Failing> {
-    of_jobs(view).find_map(|wanted| {
-        let reason = refusal(view, &wanted)?.failure.message.clone();
-        Some(Failing { reason, log_of: None })
-    })
+    of_jobs(view).find_map(|wanted| refused(view, &wanted))
 }
 
 /// What is wanted of the images that only jobs of the service run.
 fn of_jobs<'v>(view: &'v View) -> impl Iterator<Item = SignatureWanted> + 'v {
-    let resolutions = &view.world.memory.resolutions;
     let jobs = view.service.images().filter(|image| **image != view.service.image);
     let jobs = jobs.filter(|image| Some(*image) != view.service.standby.as_ref());
-    jobs.filter_map(|image| {
-        let found = resolutions.get(image).cloned();
-        let found = found.or_else(|| view.world.seen.host.known()?.resolve(image))?;
-        unverified(view, image, &found.digest)
-    })
+    jobs.filter_map(|image| of_job(view, image))
+}
+
+fn of_job(view: &View, image: &ImageRef) -> Option<SignatureWanted> {
+    let found = view.world.memory.resolutions.get(image).cloned();
+    let found = found.or_else(|| view.world.seen.host.known()?.resolve(image))?;
+    unverified(view, image, &found.digest)
 }
 
 /// Returns what is still to be seen of an image before a container is made of it.
@@ -123,6 +110,11 @@ pub fn has_served(view: &View, release: &ReleaseId) -> bool {
     let mut placements = [view.active(), memory.active.clone(), memory.previous.clone()];
     placements.iter_mut().flatten().any(|placement| placement.release == *release)
         || memory.good.contains(release)
+}
+
+fn refused(view: &View, wanted: &SignatureWanted) -> Option<Failing> {
+    let reason = refusal(view, wanted)?.failure.message.clone();
+    Some(Failing { reason, log_of: None })
 }
 
 fn refusal<'v>(view: &View<'v>, wanted: &SignatureWanted) -> Option<&'v Attempts> {

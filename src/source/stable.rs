@@ -16,7 +16,7 @@ pub(super) const MAX_FILE_BYTES: u64 = 1024 * 1024;
 /// How long a file must have stood unchanged. Longer than the 4 ms in which
 /// Linux may give two writes the same time, and short beside the 100 ms in
 /// which an edit is to act.
-const QUIET: Duration = Duration::from_millis(20);
+pub(super) const QUIET: Duration = Duration::from_millis(20);
 
 /// How often a file is looked at that keeps changing.
 const MAX_READS: u32 = 50;
